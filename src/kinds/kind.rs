@@ -1,0 +1,268 @@
+//! The contract between the engine and a kind of resource.
+//!
+//! A kind is a table of fields ([`Schema`]), a few pure functions and five operations. The engine decodes, diffs,
+//! orders, journals, retries and waits; a kind only says what its service calls things.
+//!
+//! Invariants for every implementation:
+//! - The pure functions do no IO and read no clock.
+//! - The operations neither sleep nor retry nor wait: `create` returns when the service has accepted the request,
+//!   and the engine then polls `read` or `list` and asks [`Kind::readiness`].
+//! - `create` writes the stamp in the creating request itself, where the service has a place for one.
+//! - `update` and `delete` may be called again after a crash: doing what is done already is success. `delete` of
+//!   what is gone is success.
+//! - Live objects are told in the spec's own words: `Seen::attrs` has the schema's field names with canonical
+//!   values, and leaves out what the service does not give back.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::schema::{OnChange, Schema};
+use crate::cloud::{CloudError, Session};
+use crate::diagnostic::Span;
+use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
+
+/// A live object, as a list or a read of its service showed it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// Its id.
+    pub id: RemoteId,
+    /// Its name.
+    pub name: String,
+    /// Schema fields and attributes, canonical; user descriptions without the stamp.
+    pub attrs: Fields,
+    /// The service's own word for its state (`ACTIVE`, `in-use`); empty where it has none.
+    pub status: String,
+    /// What the service says went wrong: a server's fault.
+    pub fault: Option<String>,
+    /// Who made it, where it carries a stamp.
+    pub stamp: Option<Stamp>,
+    /// The user who made it, where the service says.
+    pub user_id: Option<String>,
+    /// When it was made, where the service says.
+    pub created_at: Option<Timestamp>,
+}
+
+/// Whether an object can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can.
+    Ready,
+    /// It is on its way; the text is the service's word for where.
+    Pending(String),
+    /// It becomes ready at a time its owner chose: a lease that starts later.
+    Scheduled(Timestamp),
+    /// It will never be, and why.
+    Failed(String),
+    /// It is over: deleted, terminated. The text says when or how.
+    Ended(String),
+}
+
+/// What a field's difference takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The service changes it on the object.
+    Update,
+    /// The object must be made again.
+    Replace,
+}
+
+/// A difference between what is wanted and what is there.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FieldChange {
+    /// The field.
+    pub field: String,
+    /// What is there (or was applied, where the service does not say).
+    pub before: Value,
+    /// What is wanted.
+    pub after: Value,
+    /// What it takes.
+    pub effect: Effect,
+    /// A word more where the field alone does not say why ("erases the root disk").
+    pub note: Option<String>,
+}
+
+/// The three sides of a diff. All are canonical; `want` may hold unknowns.
+#[derive(Debug, Clone, Copy)]
+pub struct Sides<'a> {
+    /// What the spec asks for.
+    pub want: &'a Fields,
+    /// What the last apply set, from the state.
+    pub applied: &'a Fields,
+    /// What is there.
+    pub live: &'a Fields,
+    /// Now, for what is relative to it.
+    pub now: Timestamp,
+}
+
+/// A mistake in a block that its field types do not show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mistake {
+    /// The field it is about, to underline.
+    pub field: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// A change that cannot be made at all, in place or by replacement (shrinking a volume).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// The field.
+    pub field: &'static str,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+/// A resource that a declared one brings with it: a server's port, a network's subnet.
+#[derive(Debug, Clone)]
+pub struct DerivedPart {
+    /// Its part of the address: `port[sharednet1]`.
+    pub part: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its fields.
+    pub fields: Fields,
+    /// Where in the spec it comes from.
+    pub span: Span,
+    /// Whether it is made before its owner, which needs it (a port), or after, because it needs its owner (a subnet).
+    pub before_owner: bool,
+}
+
+/// What an operation may use: the site's session, who we are, and the stamp to write.
+pub struct OpCx<'a> {
+    /// The signed-in site.
+    pub session: &'a Session,
+    /// Which project and user that is.
+    pub identity: &'a SiteIdentity,
+    /// The resource.
+    pub address: &'a Address,
+    /// What to write on what is created.
+    pub stamp: &'a Stamp,
+    /// Ids of the parts of resources that this one names, by address: a floating IP asks for its server's ports.
+    pub ids: &'a BTreeMap<Address, RemoteId>,
+}
+
+/// What an operation on a live object changes.
+pub struct Update<'a> {
+    /// The object.
+    pub id: &'a RemoteId,
+    /// All fields, bound.
+    pub want: &'a Fields,
+    /// What the last apply set.
+    pub applied: &'a Fields,
+    /// The object as the plan saw it.
+    pub live: &'a Fields,
+    /// The fields to change.
+    pub changes: &'a [FieldChange],
+}
+
+/// A kind of resource. See the module's invariants.
+#[async_trait]
+pub trait Kind: Send + Sync + 'static {
+    /// The table of its fields.
+    fn schema(&self) -> &'static Schema;
+
+    /// Brings decoded fields to canonical form and reports what the types cannot: rules that exclude each other, a
+    /// value out of line with another. Unknown values must be left alone.
+    fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        let _ = (fields, mistakes);
+    }
+
+    /// The resources that this one brings with it. May take fields over from `fields`, or leave in them references
+    /// to the parts by [`crate::model::Target::Resource`].
+    fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        let _ = (address, fields);
+        Vec::new()
+    }
+
+    /// The differences, field by field. `ignore_changes` is applied by the caller.
+    ///
+    /// # Errors
+    /// A change that can be made neither in place nor by replacement.
+    fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
+        Ok(diff_fields(self.schema(), sides))
+    }
+
+    /// What deleting the object would lose, if it holds data.
+    fn data_loss(&self, live: &Seen) -> Option<String> {
+        let _ = live;
+        None
+    }
+
+    /// Whether the object can be used.
+    fn readiness(&self, seen: &Seen) -> Readiness {
+        let _ = seen;
+        Readiness::Ready
+    }
+
+    /// All objects of this kind in the project, in as few requests as the service allows.
+    async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError>;
+
+    /// One object; `None` when it is gone.
+    async fn read(&self, session: &Session, id: &RemoteId) -> Result<Option<Seen>, CloudError>;
+
+    /// Asks for a new object and returns its id.
+    async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError>;
+
+    /// Changes an object in place.
+    async fn update(&self, cx: &OpCx<'_>, update: &Update<'_>) -> Result<(), CloudError>;
+
+    /// Asks for an object's deletion.
+    async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError>;
+
+    /// Objects that an undeclared name or id may mean. Kinds with [`Schema::lookup`] only; by default from `list`.
+    async fn lookup(&self, session: &Session, name_or_id: &str) -> Result<Vec<Seen>, CloudError> {
+        let all = self.list(session).await?;
+        Ok(all.into_iter().filter(|seen| seen.id.0 == name_or_id || seen.name == name_or_id).collect())
+    }
+}
+
+/// The generic three-way diff.
+///
+/// A field that is absent from `want` is not managed. One that the service gives back is compared with what is live;
+/// one that it does not, with what was applied, and is never a difference by being unreadable.
+#[must_use]
+pub fn diff_fields(schema: &Schema, sides: &Sides<'_>) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    for field in schema.fields {
+        let Some(want) = sides.want.get(field.name).filter(|want| !want.is_null()) else { continue };
+        let effect = match field_effect(field) {
+            Some(effect) => effect,
+            None => continue,
+        };
+        let Some(before) = sides.live.get(field.name).or_else(|| sides.applied.get(field.name)) else { continue };
+        if !want.same(before) {
+            changes.push(FieldChange {
+                field: field.name.to_owned(),
+                before: before.clone(),
+                after: want.clone(),
+                effect,
+                note: None,
+            });
+        }
+    }
+    changes
+}
+
+/// What a change of this field takes; `None` when it is not acted on.
+#[must_use]
+pub fn field_effect(field: &super::schema::Field) -> Option<Effect> {
+    use super::schema::{RefChange, Type};
+    fn reference(ty: &Type) -> Option<RefChange> {
+        match ty {
+            Type::Ref(reference) => Some(reference.change),
+            Type::List(inner) | Type::Set(inner) | Type::WordOr(_, inner) | Type::Map(inner) => reference(inner),
+            _ => None,
+        }
+    }
+    match (reference(&field.ty), field.change) {
+        (_, OnChange::Ignore) | (Some(RefChange::Order), _) => None,
+        (Some(RefChange::Replace), _) | (None, OnChange::Replace) => Some(Effect::Replace),
+        _ => Some(Effect::Update),
+    }
+}

@@ -1,0 +1,8 @@
+//! anole
+#![forbid(unsafe_code)]
+pub mod cloud;
+pub mod diagnostic;
+pub mod kinds;
+pub mod model;
+pub mod spec;
+pub mod state;
