@@ -1,8 +1,11 @@
 //! anole
 #![forbid(unsafe_code)]
+pub mod apply;
 pub mod cloud;
 pub mod diagnostic;
 pub mod kinds;
 pub mod model;
+pub mod plan;
+pub mod resolve;
 pub mod spec;
 pub mod state;

@@ -1,0 +1,5 @@
+//! Carries a plan out.
+
+pub mod event;
+
+pub use event::{Event, Outcome};
