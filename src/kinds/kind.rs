@@ -14,6 +14,7 @@
 //!   values, and leaves out what the service does not give back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -208,6 +209,18 @@ pub trait Kind: Send + Sync + 'static {
     fn recorded(&self, fields: &Fields) -> Vec<String> {
         let _ = fields;
         Vec::new()
+    }
+
+    /// For kinds whose objects carry no stamp: whether `seen` may be what a create with these (bound) fields made.
+    /// `None` for kinds that are stamped.
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let _ = (fields, seen);
+        None
+    }
+
+    /// How long an object may take to become ready, or to go.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(600)
     }
 
     /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
