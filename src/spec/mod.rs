@@ -16,6 +16,11 @@ use std::collections::BTreeMap;
 use crate::diagnostic::Span;
 use crate::model::{Address, SiteAlias};
 
+pub mod names;
+pub mod suggest;
+pub mod template;
+pub mod yaml;
+
 /// A YAML node with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
