@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use super::config::OidcClient;
-use super::transport::secret_header;
+use super::config::{OidcClient, TokenHub};
+use super::transport::{Incoming, secret_header};
 use super::wire::{Ask, Wire};
 use super::{CloudError, ErrorKind, Service};
 
@@ -21,10 +21,6 @@ pub(super) async fn access_token(
     username: &str,
     password: &SecretString,
 ) -> Result<SecretString, CloudError> {
-    #[derive(Deserialize)]
-    struct Answer {
-        access_token: SecretString,
-    }
     let endpoint = endpoint(wire, client).await?;
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "password")
@@ -42,9 +38,32 @@ pub(super) async fn access_token(
     }
     let ask = ask.body("application/x-www-form-urlencoded", form.finish());
     let answer = wire.send(&ask).await.map_err(|error| provider(error, &endpoint))?;
+    token_in(&answer, &endpoint)
+}
+
+/// Asks a JupyterHub for a fresh access token.
+///
+/// Source: `chi.jupyterhub` of python-chi, whose own sign-in does the same.
+pub(super) async fn from_hub(wire: &Wire, hub: &TokenHub) -> Result<SecretString, CloudError> {
+    let mut ask = Ask::new(Service::Identity, Method::GET, hub.url.clone(), hub.url.as_str());
+    let opener = secret_header(&format!("token {}", hub.token.expose_secret()))?;
+    ask.headers.insert(http::header::AUTHORIZATION, opener);
+    let answer = wire.send(&ask).await.map_err(|error| {
+        let told = provider(error, &hub.url).hint("restart the Jupyter server, or use an application credential");
+        CloudError { message: format!("no fresh access token: {}", told.message), ..told }
+    })?;
+    token_in(&answer, &hub.url)
+}
+
+/// The `access_token` of an answer.
+fn token_in(answer: &Incoming, url: &Url) -> Result<SecretString, CloudError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        access_token: SecretString,
+    }
     let answer: Answer = serde_json::from_slice(&answer.body)
         // The parser's own words could quote the token.
-        .map_err(|_| CloudError::config(format!("the identity provider at {endpoint} gave no access token")))?;
+        .map_err(|_| CloudError::config(format!("the identity provider at {url} gave no access token")))?;
     Ok(answer.access_token)
 }
 
@@ -76,7 +95,7 @@ fn provider(error: CloudError, url: &Url) -> CloudError {
     let told = CloudError {
         kind: if refused { ErrorKind::Unauthorized } else { error.kind },
         service: None,
-        request: String::new(),
+        request: Box::default(),
         message: format!("the identity provider {host}{status}: {}", error.message),
         ..error
     };

@@ -150,7 +150,7 @@ impl Transport {
             Ok(answer) => answer,
             Err(_) => Err(TransportError {
                 breakage: Breakage::Timeout,
-                message: format!("{host} did not answer within {} s", timeout.as_secs()),
+                message: format!("{host} did not answer within {timeout:?}"),
             }),
         }
     }
