@@ -133,6 +133,20 @@ pub struct DerivedPart {
     pub before_owner: bool,
 }
 
+/// An object that is taken over in place of being made: a floating IP by its address, a shared group by its name.
+///
+/// What is claimed is treated as adopted ([`crate::state::Origin::Adopted`]): it is never replaced and never deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The field or attribute of [`Seen::attrs`] that tells the object.
+    pub field: &'static str,
+    /// What it holds in the object that is meant.
+    pub value: Value,
+    /// What to do when no object of the project matches: make one, which is then never deleted either, or report an
+    /// error. Several that match are an error in any case.
+    pub or_create: bool,
+}
+
 /// What an operation may use: the site's session, who we are, and the stamp to write.
 pub struct OpCx<'a> {
     /// The signed-in site.
@@ -178,6 +192,18 @@ pub trait Kind: Send + Sync + 'static {
     fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
         let _ = (address, fields);
         Vec::new()
+    }
+
+    /// The object that these fields claim, where they claim one. Unknown fields claim nothing yet.
+    fn claim(&self, fields: &Fields) -> Option<Claim> {
+        let _ = fields;
+        None
+    }
+
+    /// Kinds whose declared resources of the same site come before this kind's, though no field names them: an
+    /// address can be bound only once a router connects its server's network, and that router deleted only after.
+    fn follows(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// The differences, field by field. `ignore_changes` is applied by the caller.
