@@ -10,6 +10,7 @@
 //! - This module knows nothing of specs, plans or states.
 
 pub mod error;
+pub mod neutron;
 pub mod request;
 pub mod session;
 
