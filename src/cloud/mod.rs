@@ -16,6 +16,7 @@ pub mod config;
 pub mod error;
 mod limits;
 mod nearest;
+pub mod neutron;
 mod oidc;
 mod refusal;
 pub mod request;
