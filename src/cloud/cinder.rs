@@ -150,14 +150,6 @@ pub async fn retype(session: &Session, id: &str, volume_type: &str) -> Result<()
     action(session, id, json!({ "os-retype": { "new_type": volume_type, "migration_policy": "never" } })).await
 }
 
-/// Says whether servers may boot from a volume.
-///
-/// # Errors
-/// Those of the request.
-pub async fn set_bootable(session: &Session, id: &str, bootable: bool) -> Result<(), CloudError> {
-    action(session, id, json!({ "os-set_bootable": { "bootable": bootable } })).await
-}
-
 /// Asks for a volume's deletion.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 use http::Method;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{CloudError, Request, Response, Session};
@@ -82,8 +82,8 @@ pub fn time(text: &str) -> Option<Timestamp> {
 /// The minute that a time is in: what Blazar counts in.
 #[must_use]
 pub fn minute(time: Timestamp) -> Timestamp {
-    let past = SignedDuration::from_secs(time.as_second().rem_euclid(60));
-    Timestamp::from_second(time.as_second()).and_then(|whole| whole.checked_sub(past)).unwrap_or(time)
+    let second = time.as_second();
+    Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -1,12 +1,19 @@
 //! The kinds of resource, one file each, and their registry: adding a kind is one file and one line here.
 
+pub mod attachment;
+pub mod flavor;
+pub mod image;
+pub mod keypair;
 pub mod kind;
+mod metadata;
 pub mod schema;
+pub mod volume;
 
 pub use kind::Kind;
 
 /// Every kind.
-pub static KINDS: &[&dyn Kind] = &[];
+pub static KINDS: &[&dyn Kind] =
+    &[&attachment::Attachment, &flavor::Flavor, &image::Image, &keypair::Keypair, &volume::Volume];
 
 /// The kind of that name.
 #[must_use]
