@@ -21,7 +21,6 @@ use jiff::Timestamp;
 
 use super::schema::{OnChange, Schema};
 use crate::cloud::{CloudError, Session};
-use crate::diagnostic::Span;
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
 
 /// A live object, as a list or a read of its service showed it.
@@ -128,8 +127,6 @@ pub struct DerivedPart {
     pub kind: &'static str,
     /// Its fields.
     pub fields: Fields,
-    /// Where in the spec it comes from.
-    pub span: Span,
     /// Whether it is made before its owner, which needs it (a port), or after, because it needs its owner (a subnet).
     pub before_owner: bool,
 }
@@ -193,6 +190,12 @@ pub trait Kind: Send + Sync + 'static {
     fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
         let _ = (address, fields);
         Vec::new()
+    }
+
+    /// The name of an object that is not the stack's alone: a shared group goes by its key. `None` for all others.
+    fn own_name(&self, key: &str, fields: &Fields) -> Option<String> {
+        let _ = (key, fields);
+        None
     }
 
     /// The object that these fields claim, where they claim one. Unknown fields claim nothing yet.

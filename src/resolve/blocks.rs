@@ -84,7 +84,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(&mut self, block: &Block, kind: &'static dyn Kind, address: &Address, each: Option<&Each>) -> Vec<Resource> {
+    fn build(
+        &mut self,
+        block: &Block,
+        kind: &'static dyn Kind,
+        address: &Address,
+        each: Option<&Each>,
+    ) -> Vec<Resource> {
         let schema = kind.schema();
         let site = self.site(block, each);
         let key = block.address.name.clone();
@@ -145,7 +151,7 @@ impl<'a> Builder<'a> {
                 protect: None,
                 adopt: None,
                 ignore_changes: Vec::new(),
-                span: part.span.unwrap_or(block.name_span),
+                span: block.name_span,
                 field_spans: BTreeMap::new(),
             });
         }
@@ -177,8 +183,12 @@ impl<'a> Builder<'a> {
             None => {
                 let names = sites.keys().map(|alias| alias.0.as_str()).collect::<Vec<_>>().join("`, `");
                 self.diagnostics.push(
-                    Diagnostic::error("which-site", block.name_span, format!("{} does not say on which site", block.address))
-                        .help(format!("add `site:` to it, or to `defaults`; the sites are `{names}`")),
+                    Diagnostic::error(
+                        "which-site",
+                        block.name_span,
+                        format!("{} does not say on which site", block.address),
+                    )
+                    .help(format!("add `site:` to it, or to `defaults`; the sites are `{names}`")),
                 );
                 None
             }
@@ -235,9 +245,12 @@ impl<'a> Builder<'a> {
             Some(default) => self.words(&default, scope)?,
             None => format!("{}-{}", self.spec.stack.value, block.address.name),
         };
-        let says_which = |default: &Spanned<String>| ["${index}", "${each."].iter().any(|word| default.value.contains(word));
+        let says_which =
+            |default: &Spanned<String>| ["${index}", "${each."].iter().any(|word| default.value.contains(word));
         Some(match &address.instance {
-            Some(instance) if !self.spec.default_name.as_ref().is_some_and(says_which) => format!("{default}-{instance}"),
+            Some(instance) if !self.spec.default_name.as_ref().is_some_and(says_which) => {
+                format!("{default}-{instance}")
+            }
             _ => default,
         })
     }
@@ -259,15 +272,23 @@ impl<'a> Builder<'a> {
         let mut needs = Vec::new();
         for other in &block.depends_on {
             let all = self.instances.addresses.get(&other.value.block());
-            let meant: Vec<_> = all.into_iter().flatten().filter(|address| other.value.covers(address)).cloned().collect();
+            let meant: Vec<_> =
+                all.into_iter().flatten().filter(|address| other.value.covers(address)).cloned().collect();
             if meant.is_empty() {
-                let mut error =
-                    Diagnostic::error("unknown-reference", other.span, format!("the spec declares no `{}`", other.value));
+                let mut error = Diagnostic::error(
+                    "unknown-reference",
+                    other.span,
+                    format!("the spec declares no `{}`", other.value),
+                );
                 let blocks: Vec<String> = self.instances.addresses.keys().map(ToString::to_string).collect();
                 error.help = suggest::did_you_mean(&other.value.to_string(), blocks.iter().map(String::as_str));
                 self.diagnostics.push(error);
             }
-            needs.extend(meant.into_iter().map(|address| Need { address, change: RefChange::Order, until: Until::Ready }));
+            needs.extend(meant.into_iter().map(|address| Need {
+                address,
+                change: RefChange::Order,
+                until: Until::Ready,
+            }));
         }
         needs
     }
@@ -289,7 +310,10 @@ fn output(node: &Node, scope: &Scope<'_>) -> Result<Value, Diagnostic> {
         },
         Yaml::List(items) => Value::List(items.iter().map(|item| output(item, scope)).collect::<Result<_, _>>()?),
         Yaml::Map(entries) => Value::Map(
-            entries.iter().map(|(key, value)| Ok((key.text.clone(), output(value, scope)?))).collect::<Result<_, _>>()?,
+            entries
+                .iter()
+                .map(|(key, value)| Ok((key.text.clone(), output(value, scope)?)))
+                .collect::<Result<_, _>>()?,
         ),
         Yaml::Null => Value::Null,
         Yaml::Bool(flag) => Value::Bool(*flag),

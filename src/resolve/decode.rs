@@ -62,9 +62,10 @@ impl Decoder<'_> {
     fn unknown_field(&mut self, key: &Key, table: &'static [Field], what: &str) {
         let names = || table.iter().filter(|field| !is_internal(field)).map(|field| field.name);
         let mut error = Diagnostic::error("unknown-field", key.span, format!("{what} has no field `{}`", key.text));
-        error.help = Some(suggest::did_you_mean(&key.text, names()).unwrap_or_else(|| {
-            format!("it has {}", names().collect::<Vec<_>>().join(", "))
-        }));
+        error.help = Some(
+            suggest::did_you_mean(&key.text, names())
+                .unwrap_or_else(|| format!("it has {}", names().collect::<Vec<_>>().join(", "))),
+        );
         self.diagnostics.push(error);
     }
 
@@ -88,8 +89,12 @@ impl Decoder<'_> {
         match ty {
             Type::Short(name, _) => Some(Value::Map([((*name).to_owned(), template)].into())),
             Type::Struct(_) | Type::NamedList(_) => self.fail(
-                Diagnostic::error("known-too-late", span, "an attribute that is known only after an apply cannot stand here")
-                    .help("write the fields out"),
+                Diagnostic::error(
+                    "known-too-late",
+                    span,
+                    "an attribute that is known only after an apply cannot stand here",
+                )
+                .help("write the fields out"),
             ),
             _ => Some(template),
         }
@@ -215,7 +220,11 @@ impl Decoder<'_> {
             Some(number) if (low..=high).contains(&number) => Some(Value::Int(number)),
             Some(number) => {
                 let range = if high == i64::MAX { format!("at least {low}") } else { format!("from {low} to {high}") };
-                self.fail(Diagnostic::error("bad-value", node.span, format!("expected a number {range}, found {number}")))
+                self.fail(Diagnostic::error(
+                    "bad-value",
+                    node.span,
+                    format!("expected a number {range}, found {number}"),
+                ))
             }
             None => self.wrong(node, "a whole number"),
         }
@@ -225,13 +234,10 @@ impl Decoder<'_> {
         match &node.value {
             Yaml::String(raw) => Some(Value::text(unescape(raw))),
             Yaml::Int(number) => Some(Value::text(number.to_string())),
-            Yaml::Bool(_) | Yaml::Float(_) => {
-                self.wrong::<()>(node, "text");
-                if let Some(last) = self.diagnostics.last_mut() {
-                    last.help = Some("put it in quotes if it is text".to_owned());
-                }
-                None
-            }
+            Yaml::Bool(_) | Yaml::Float(_) => self.fail(
+                Diagnostic::error("wrong-type", node.span, format!("expected text, found {}", describe(&node.value)))
+                    .help("put it in quotes if it is text"),
+            ),
             _ => self.wrong(node, "text"),
         }
     }
@@ -265,7 +271,8 @@ impl Decoder<'_> {
         let Yaml::String(raw) = &node.value else { return self.wrong(node, "text, or the path of a file") };
         let raw = unescape(raw);
         let trimmed = raw.trim();
-        let is_path = !trimmed.contains(['\n', ' ']) && ["~/", "./", "../", "/"].iter().any(|start| trimmed.starts_with(start));
+        let is_path =
+            !trimmed.contains(['\n', ' ']) && ["~/", "./", "../", "/"].iter().any(|start| trimmed.starts_with(start));
         if !is_path {
             return Some(Value::text(raw));
         }
@@ -291,7 +298,11 @@ impl Decoder<'_> {
         };
         let mut found = self.references(raw, node.span, ty)?;
         if found.len() != 1 {
-            return self.fail(Diagnostic::error("unindexed-reference", node.span, "this field names one object, not several"));
+            return self.fail(Diagnostic::error(
+                "unindexed-reference",
+                node.span,
+                "this field names one object, not several",
+            ));
         }
         found.pop()
     }
@@ -328,7 +339,8 @@ impl Decoder<'_> {
         };
         let near = suggest::did_you_mean(&name, declared());
         if !ty.lookup || reference.instance.is_some() {
-            let mut error = Diagnostic::error("unknown-reference", span, format!("the spec declares no {what} `{name}`"));
+            let mut error =
+                Diagnostic::error("unknown-reference", span, format!("the spec declares no {what} `{name}`"));
             error.help = near.or_else(|| {
                 let declared = declared();
                 (!declared.is_empty()).then(|| format!("it declares {}", declared.join(", ")))
@@ -343,7 +355,11 @@ impl Decoder<'_> {
     }
 
     fn wrong<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
-        self.fail(Diagnostic::error("wrong-type", node.span, format!("expected {expected}, found {}", describe(&node.value))))
+        self.fail(Diagnostic::error(
+            "wrong-type",
+            node.span,
+            format!("expected {expected}, found {}", describe(&node.value)),
+        ))
     }
 
     fn fail<T>(&mut self, error: Diagnostic) -> Option<T> {

@@ -135,7 +135,10 @@ pub fn plain(node: &Node, scope: &Scope<'_>) -> Result<Value, Diagnostic> {
         Yaml::String(raw) => text::read_static(raw, node.span, scope)?,
         Yaml::List(items) => Value::List(items.iter().map(|item| plain(item, scope)).collect::<Result<_, _>>()?),
         Yaml::Map(entries) => Value::Map(
-            entries.iter().map(|(key, value)| Ok((key.text.clone(), plain(value, scope)?))).collect::<Result<_, _>>()?,
+            entries
+                .iter()
+                .map(|(key, value)| Ok((key.text.clone(), plain(value, scope)?)))
+                .collect::<Result<_, _>>()?,
         ),
     })
 }

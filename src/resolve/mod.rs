@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{Diagnostics, Span};
 use crate::kinds::schema::{RefChange, Until};
 use crate::model::{Address, Fields, Json, SiteAlias, SiteIdentity, Value};
+use crate::spec::variables::Settled;
 use crate::spec::{Site, Spec};
 
 mod blocks;
@@ -22,7 +23,6 @@ mod instances;
 mod needs;
 pub mod text;
 pub mod units;
-pub mod variables;
 
 pub use decode::Files;
 
@@ -82,7 +82,7 @@ pub struct Need {
 /// What a resolution takes besides the spec.
 pub struct Inputs<'a> {
     /// The variables in force, sensitive ones included.
-    pub variables: &'a BTreeMap<String, Value>,
+    pub variables: &'a BTreeMap<String, Settled>,
     /// The environment, for `${env.X}`.
     pub env: &'a BTreeMap<String, String>,
     /// Files that fields name.
@@ -101,7 +101,7 @@ pub fn resolve(spec: &Spec, inputs: &Inputs<'_>, diagnostics: &mut Diagnostics) 
     let mut desired = Desired {
         stack: spec.stack.value.clone(),
         sites: used_sites(spec, &resources),
-        variables: variables::remembered(spec, inputs.variables),
+        variables: remembered(inputs.variables),
         resources,
         renames,
         outputs,
@@ -114,4 +114,10 @@ pub fn resolve(spec: &Spec, inputs: &Inputs<'_>, diagnostics: &mut Diagnostics) 
 fn used_sites(spec: &Spec, resources: &BTreeMap<Address, Resource>) -> BTreeMap<SiteAlias, Site> {
     let used = |alias: &&SiteAlias| resources.is_empty() || resources.values().any(|resource| resource.site == **alias);
     spec.sites.keys().filter(used).filter_map(|alias| Some((alias.clone(), spec.sites.get(alias)?.clone()))).collect()
+}
+
+/// The variables that a state remembers: all but the sensitive ones.
+fn remembered(variables: &BTreeMap<String, Settled>) -> BTreeMap<String, Json> {
+    let open = variables.iter().filter(|(_, settled)| !settled.sensitive);
+    open.map(|(name, settled)| (name.clone(), Json::from(settled.value.clone()))).collect()
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Desired, Need};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::kinds;
 use crate::kinds::schema::{RefChange, RefType, Schema, Type, Until};
-use crate::model::{Address, Fields, Part, Target, Value};
+use crate::kinds::{self, Kind};
+use crate::model::{Address, Fields, Part, SiteAlias, Target, Value};
 
 /// The needs that fields name.
 pub fn of_fields(schema: &Schema, fields: &Fields) -> Vec<Need> {
@@ -70,23 +70,22 @@ pub fn complete(desired: &mut Desired, diagnostics: &mut Diagnostics) {
     check_cycles(desired, diagnostics);
 }
 
-/// Needs that no field names: a floating IP needs the routers that lead to its server.
+/// Needs that no field names: a floating IP comes after the routers of its site.
 fn add_unnamed(desired: &mut Desired) {
-    let others: BTreeMap<Address, (&'static str, Fields)> = desired
+    let all: Vec<(Address, &'static str, SiteAlias)> = desired
         .resources
-        .iter()
-        .filter(|(_, resource)| resource.kind == "router")
-        .map(|(address, resource)| (address.clone(), (resource.kind, resource.fields.clone())))
+        .values()
+        .filter(|resource| resource.address.part.is_none())
+        .map(|resource| (resource.address.clone(), resource.kind, resource.site.clone()))
         .collect();
-    if others.is_empty() {
-        return;
-    }
-    let view: BTreeMap<Address, (&'static str, &Fields)> =
-        others.iter().map(|(address, (kind, fields))| (address.clone(), (*kind, fields))).collect();
     for resource in desired.resources.values_mut() {
-        let Some(kind) = kinds::by_name(resource.kind) else { continue };
-        let more = kind.also_needs(&resource.fields, &view);
-        let more = more.into_iter().map(|address| Need { address, change: RefChange::Order, until: Until::Ready });
+        let follows = kinds::by_name(resource.kind).map(Kind::follows).unwrap_or_default();
+        let before = all.iter().filter(|(_, kind, site)| follows.contains(kind) && *site == resource.site);
+        let more = before.map(|(address, ..)| Need {
+            address: address.clone(),
+            change: RefChange::Order,
+            until: Until::Ready,
+        });
         resource.needs.extend(more);
     }
 }
@@ -146,7 +145,10 @@ fn check_sites(desired: &Desired, diagnostics: &mut Diagnostics) {
                         Diagnostic::error(
                             "other-site",
                             span,
-                            format!("{} is on site `{}`, but {address} is on `{}`", resource.address, resource.site, other.site),
+                            format!(
+                                "{} is on site `{}`, but {address} is on `{}`",
+                                resource.address, resource.site, other.site
+                            ),
                         )
                         .also(other.span, "declared here")
                         .help("both must be on one site"),
@@ -163,7 +165,8 @@ fn check_cycles(desired: &Desired, diagnostics: &mut Diagnostics) {
         if let Some(circle) = find_cycle(desired, start, &mut done) {
             let Some(first) = desired.resources.get(circle[0]) else { continue };
             let names = circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
-            let mut error = Diagnostic::error("reference-cycle", first.span, format!("these need each other in a circle: {names}"));
+            let mut error =
+                Diagnostic::error("reference-cycle", first.span, format!("these need each other in a circle: {names}"));
             for address in circle.iter().skip(1).take(circle.len().saturating_sub(2)) {
                 if let Some(other) = desired.resources.get(*address) {
                     error = error.also(other.span, "part of the circle");
@@ -176,7 +179,11 @@ fn check_cycles(desired: &Desired, diagnostics: &mut Diagnostics) {
 }
 
 /// A circle that can be reached from `start`, closed (`a → b → a`), by depth-first search without recursion.
-fn find_cycle<'a>(desired: &'a Desired, start: &'a Address, done: &mut BTreeSet<&'a Address>) -> Option<Vec<&'a Address>> {
+fn find_cycle<'a>(
+    desired: &'a Desired,
+    start: &'a Address,
+    done: &mut BTreeSet<&'a Address>,
+) -> Option<Vec<&'a Address>> {
     let mut path: Vec<(&Address, usize)> = vec![(start, 0)];
     while let Some((address, next)) = path.last().copied() {
         let needs = desired.resources.get(address).map(|resource| resource.needs.as_slice()).unwrap_or_default();

@@ -9,6 +9,7 @@ use crate::plan::bind::step_into;
 use crate::spec::Spec;
 use crate::spec::suggest;
 use crate::spec::template::{Expr, InstanceExpr, TextPart, parse_text};
+use crate::spec::variables::Settled;
 
 /// What `${…}` may name in one place of a spec.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,7 @@ pub struct Scope<'a> {
     /// The instances of every block.
     pub instances: &'a BTreeMap<Address, Vec<Address>>,
     /// The variables in force.
-    pub variables: &'a BTreeMap<String, Value>,
+    pub variables: &'a BTreeMap<String, Settled>,
     /// The environment.
     pub env: &'a BTreeMap<String, String>,
     /// The site's identity, once signed in.
@@ -165,8 +166,8 @@ fn each<'a>(scope: &Scope<'a>, span: Span) -> Result<&'a Each, Diagnostic> {
 }
 
 fn variable(name: &str, span: Span, scope: &Scope<'_>) -> Result<Value, Diagnostic> {
-    if let Some(value) = scope.variables.get(name) {
-        return Ok(value.clone());
+    if let Some(settled) = scope.variables.get(name) {
+        return Ok(settled.value.clone());
     }
     if scope.spec.variables.contains_key(name) {
         // Its own diagnostic says that it is not given; what uses it needs none.
@@ -195,7 +196,8 @@ fn attribute(
     let schema = kind.schema();
     let name = path.first().map(String::as_str).unwrap_or_default();
     if name != "id" && schema.field(name).is_none() && schema.attribute(name).is_none() {
-        let names = || schema.fields.iter().map(|field| field.name).chain(schema.attributes.iter().map(|attr| attr.name));
+        let names =
+            || schema.fields.iter().map(|field| field.name).chain(schema.attributes.iter().map(|attr| attr.name));
         let mut error = Diagnostic::error(
             "unknown-attribute",
             span,
@@ -232,7 +234,10 @@ pub fn resolve_instance(
     let key = match instance {
         None if is_set => {
             return Err(Diagnostic::error("unindexed-reference", span, format!("`{block}` is a set of instances"))
-                .help(format!("name one, `{}[${{index}}]` or `{}[${{each.key}}]`, or all, `{}[*]`", block.name, block.name, block.name)));
+                .help(format!(
+                    "name one, `{}[${{index}}]` or `{}[${{each.key}}]`, or all, `{}[*]`",
+                    block.name, block.name, block.name
+                )));
         }
         None => return Ok((block.clone(), false)),
         Some(InstanceExpr::All) => return Ok((block.clone(), true)),
@@ -245,7 +250,11 @@ pub fn resolve_instance(
                     TextPart::Expr(expr) => match find(expr, span, scope)? {
                         Found::Value(value) => key.push_str(&word(&value, span)?),
                         Found::Attribute(_) => {
-                            return Err(Diagnostic::error("known-too-late", span, "an instance's key must be known before the plan"));
+                            return Err(Diagnostic::error(
+                                "known-too-late",
+                                span,
+                                "an instance's key must be known before the plan",
+                            ));
                         }
                     },
                 }
@@ -257,7 +266,8 @@ pub fn resolve_instance(
     found.map(|address| (address.clone(), false)).ok_or_else(|| {
         let keys: Vec<_> =
             instances.iter().filter_map(|address| address.instance.as_ref()).map(ToString::to_string).take(8).collect();
-        let help = if keys.is_empty() { "it has no instances".to_owned() } else { format!("it has {}", keys.join(", ")) };
+        let help =
+            if keys.is_empty() { "it has no instances".to_owned() } else { format!("it has {}", keys.join(", ")) };
         Diagnostic::error("no-such-instance", span, format!("`{block}` has no instance `{key}`")).help(help)
     })
 }

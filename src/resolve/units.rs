@@ -26,7 +26,9 @@ pub fn size(text: &str) -> Result<i64, Expected> {
         "" | "GiB" | "Gi" | "G" => 1,
         "TiB" | "Ti" | "T" => 1024,
         "GB" | "TB" | "MB" => {
-            return Err(format!("a size in GiB or TiB, such as `{number}GiB`: clouds count in powers of two, not in {unit}"));
+            return Err(format!(
+                "a size in GiB or TiB, such as `{number}GiB`: clouds count in powers of two, not in {unit}"
+            ));
         }
         "MiB" | "KiB" | "Mi" => return Err("a whole number of GiB, such as `1GiB`".to_owned()),
         _ => return Err("a size such as `60GiB`".to_owned()),
