@@ -38,3 +38,6 @@ pub use error::{CloudError, ErrorKind};
 pub use request::{Request, Response, Service};
 pub use session::{Session, SessionOptions};
 pub use transport::Transport;
+
+#[cfg(test)]
+mod tests;
