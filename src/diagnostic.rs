@@ -91,10 +91,10 @@ impl Sources {
     pub fn place(&self, span: Span) -> Option<Place<'_>> {
         let file = self.files.get(span.file.0 as usize)?;
         let line = self.line(span)?;
-        let start = *file.lines.get(line)? as usize;
-        let before = file.text.get(start..file.text.floor_char_boundary(span.start as usize)).unwrap_or("");
-        // Only a terminator may be behind the line's last character, and it has no column of its own.
-        let column = before.trim_end_matches(['\r', '\n']).chars().count() + 1;
+        let (start, text) = self.line_text(span.file, line)?;
+        // The line break has no column of its own.
+        let within = text.floor_char_boundary((span.start as usize).saturating_sub(start));
+        let column = text[..within].chars().count() + 1;
         Some(Place { path: &file.path, line: line + 1, column })
     }
 
@@ -109,7 +109,9 @@ impl Sources {
         let file = self.files.get(file.0 as usize)?;
         let start = *file.lines.get(line)? as usize;
         let end = file.lines.get(line + 1).map_or(file.text.len(), |&next| next as usize);
-        Some((start, file.text.get(start..end)?.trim_end_matches(['\r', '\n'])))
+        let text = file.text.get(start..end)?;
+        let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+        Some((start, text))
     }
 }
 

@@ -23,7 +23,7 @@ mod read;
 mod tests;
 
 pub use block::{COMMON, MAX_INSTANCES};
-use read::{Reader, first_line, start_of};
+use read::{Reader, first_line};
 
 /// The sections that are no kind's.
 pub const SECTIONS: &[&str] = &["stack", "variables", "sites", "defaults", "outputs"];
@@ -181,7 +181,7 @@ impl Parser<'_> {
             return;
         }
         if let Some((_, node)) = loaded.files.iter().find(|(_, node)| matches!(node.value, Yaml::Map(_))) {
-            let found = Diagnostic::error("missing-stack", start_of(node), "the spec does not say which stack it is");
+            let found = Diagnostic::error("missing-stack", first_line(node), "the spec does not say which stack it is");
             self.reader.push(found.help("add `stack: NAME`; it names the state, `state/NAME.json`"));
         }
     }

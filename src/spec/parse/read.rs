@@ -32,11 +32,6 @@ pub fn first_line(node: &Node) -> Span {
     }
 }
 
-/// The first place of a tree.
-pub fn start_of(node: &Node) -> Span {
-    first_line(node)
-}
-
 impl Reader<'_> {
     /// Adds a diagnostic.
     pub fn push(&mut self, diagnostic: Diagnostic) {

@@ -92,8 +92,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     (
         "invalid indentation in quoted scalar",
-        "a quoted text goes on with too little indentation",
-        "indent this line more",
+        "a quoted text is not closed, or goes on with too little indentation",
+        "close it with the same quote, or indent its next line more",
     ),
     (
         "invalid indentation",
