@@ -9,3 +9,4 @@ pub mod plan;
 pub mod resolve;
 pub mod spec;
 pub mod state;
+pub mod ui;
