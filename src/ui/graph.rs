@@ -124,7 +124,25 @@ mod tests {
 
     #[test]
     fn parts_stand_with_their_owner() {
-        insta::assert_snapshot!(graph().dot(), @"");
-        insta::assert_snapshot!(graph().mermaid(), @"");
+        insta::assert_snapshot!(graph().dot(), @r#"
+        digraph anole {
+          rankdir = "RL";
+          node [shape = box, style = rounded];
+          "leases.block";
+          "security_groups.ssh";
+          "servers.n[\"1\"]" [color = green];
+          "servers.n[\"1\"]" -> "leases.block";
+          "servers.n[\"1\"]" -> "security_groups.ssh";
+        }
+        "#);
+        insta::assert_snapshot!(graph().mermaid(), @r#"
+        flowchart RL
+          n0["leases.block"]
+          n1["security_groups.ssh"]
+          n2["servers.n[&quot;1&quot;]"]
+          style n2 stroke:green
+          n2 --> n0
+          n2 --> n1
+        "#);
     }
 }

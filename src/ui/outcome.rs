@@ -130,6 +130,18 @@ mod tests {
             skipped: vec![(address("floating_ips.node"), "servers.node failed".to_owned())],
             ..Outcome::default()
         };
-        insta::assert_snapshot!(render_outcome(&plan, &outcome, &Styles::plain()), @"");
+        insta::assert_snapshot!(render_outcome(&plan, &outcome, &Styles::plain()), @r#"
+        Apply incomplete: 1 created.
+
+        Failed:
+          servers.node: Nova answered 403 to POST /servers: Quota exceeded (req-1)
+
+        Not tried:
+          floating_ips.node: servers.node failed
+
+        Still held:
+          volumes.old: kept (protected)
+        hint: what was done is recorded; run `anole apply` again to carry on
+        "#);
     }
 }

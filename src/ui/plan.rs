@@ -9,7 +9,7 @@
 //! - What loses data is said twice: with its action and above the summary.
 //! - No sensitive field's value is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kinds::kind::{Effect, FieldChange};
 use crate::kinds::schema::{Field, Schema};
@@ -60,7 +60,7 @@ impl VariableChange {
     /// The variables that differ.
     #[must_use]
     pub fn between(before: &BTreeMap<String, Json>, after: &BTreeMap<String, Json>) -> Vec<Self> {
-        let names = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
+        let names = before.keys().chain(after.keys()).collect::<BTreeSet<_>>();
         names
             .into_iter()
             .filter(|name| before.get(*name) != after.get(*name))
@@ -95,6 +95,7 @@ pub fn render_plan(plan: &Plan, report: &Report, styles: &Styles, view: &PlanVie
     for address in &declared {
         writer.block(address);
     }
+    writer.untouched();
     writer.notes(report);
     writer.losses();
     writer.text.push_str(&summary_line(plan, styles));
@@ -422,6 +423,32 @@ impl Writer<'_> {
         if !report.notes.is_empty() {
             self.line("");
         }
+    }
+
+    /// What the plan leaves alone, the protected first: that data stays is what a reader looks for.
+    fn untouched(&mut self) {
+        const NAMED: usize = 8;
+        let shown: BTreeSet<Address> = self
+            .plan
+            .actions
+            .values()
+            .filter(|action| action.verb != Verb::Keep)
+            .map(|action| owner(&action.address))
+            .collect();
+        let kept = |action: &&Action| action.address.part.is_none() && !shown.contains(&action.address);
+        let mut kept: Vec<_> = self.plan.actions.values().filter(kept).collect();
+        if kept.is_empty() || self.plan.is_empty() {
+            return;
+        }
+        kept.sort_by_key(|action| (!action.protect, order(&action.address, self.plan.mode)));
+        let more = kept.len().saturating_sub(NAMED);
+        let mut names: Vec<_> =
+            kept.iter().take(NAMED).map(|action| printable(&action.address.to_string()).into_owned()).collect();
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        self.line(paint(self.styles.quiet, format!("Untouched: {}.", names.join(", "))));
+        self.line("");
     }
 
     fn losses(&mut self) {

@@ -257,7 +257,11 @@ mod tests {
             Event::Waiting { address: address.clone(), status: "BUILD".to_owned() },
             Event::Done { address, operation, took: Duration::from_millis(3_240) },
         ]);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        servers.node: creating…
+        servers.node: creating… BUILD
+        servers.node: created in 3.2 s (id 7f3c)
+        "#);
     }
 
     #[test]
@@ -275,6 +279,10 @@ mod tests {
                 why: "volumes.data failed".to_owned(),
             },
         ]);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        volumes.data: deleting failed: Cinder answered 400: in\u{1b}[2J use (req-1)
+            hint: detach it first
+        leases.l: not deleted: volumes.data failed
+        "#);
     }
 }

@@ -145,7 +145,7 @@ fn ordered<'a>(fields: &'a Fields, ty: Option<&'a Type>) -> impl Iterator<Item =
     known.chain(others).filter(|(_, value, _)| !value.is_null())
 }
 
-fn item_type<'a>(ty: Option<&'a Type>) -> Option<&'a Type> {
+fn item_type(ty: Option<&Type>) -> Option<&Type> {
     match ty {
         Some(Type::List(inner) | Type::Set(inner) | Type::NamedList(inner)) => Some(*inner),
         Some(Type::WordOr(_, inner)) => item_type(Some(*inner)),

@@ -141,7 +141,31 @@ fn a_first_apply_shows_what_is_asked_for() {
             text: "ends in 4 h".to_owned(),
         }],
     };
-    insta::assert_snapshot!(text(&plan([lease, volume, server, port, attachment]), &report), @"");
+    insta::assert_snapshot!(text(&plan([lease, volume, server, port, attachment]), &report), @r#"
+    Stack block on kvm = KVM@TACC, project CHI-000001, user alice
+
+      + leases.block  create: new
+          name:         block-ab1
+          duration:     4h
+          reservations: [{ name: node, flavor: m1.medium, amount: 1 }]
+
+      + volumes.data  create: new
+          size: 2 GiB
+          type: ceph-ssd
+
+      + servers.node-block  create: new
+          image:    CC-Ubuntu24.04
+          password: (sensitive)
+          flavor:   (known after apply)
+            + port[sharednet1]  create: new
+
+      + attachments.data  create: new
+          recorded, not carried out: make an ext4 filesystem, mount it at /mnt/block
+
+    Note: leases.block: ends in 4 h
+
+    Plan: 4 to create, 0 to change, 0 to replace, 0 to delete.
+    "#);
 }
 
 #[test]
@@ -161,8 +185,24 @@ fn a_recreation_by_one_edit_gives_every_reason() {
     let new_server = Value::Ref(Reference { kind: "server".to_owned(), target, id: None });
     ip.changes = vec![change("server", Value::live("server", "s-1"), new_server, Effect::Update)];
     let attachment = action("attachments.data", "attachment", Verb::Replace, vec![replaced()]);
-    let volume = action("volumes.data", "volume", Verb::Keep, vec![]);
-    insta::assert_snapshot!(text(&plan([server, port, ip, attachment, volume]), &Report::default()), @"");
+    let lease = action("leases.block", "lease", Verb::Keep, vec![]);
+    let volume = Action { protect: true, ..action("volumes.data", "volume", Verb::Keep, vec![]) };
+    insta::assert_snapshot!(text(&plan([server, port, ip, attachment, volume, lease]), &Report::default()), @r#"
+    Stack block on kvm = KVM@TACC, project CHI-000001, user alice
+
+    -/+ servers.node-block  replace: image changed
+          image: CC-Ubuntu22.04 -> CC-Ubuntu24.04  (needs a new object)
+          -/+ port[sharednet1]  replace: its server `node-block` is replaced
+
+      ~ floating_ips.node-block  update in place: server `node-block` is replaced
+          server: servers.node-block (s-1) -> servers.node-block (known after apply)
+
+    -/+ attachments.data  replace: server `node-block` is replaced
+
+    Untouched: volumes.data, leases.block.
+
+    Plan: 0 to create, 1 to change, 2 to replace, 0 to delete.
+    "#);
 }
 
 #[test]
@@ -177,7 +217,23 @@ fn long_text_is_compared_line_by_line_with_the_changed_words_marked() {
     ];
     server.data_loss = Some("the root disk of servers.node".to_owned());
     let plan = plan([server]);
-    insta::assert_snapshot!(text(&plan, &Report::default()), @"");
+    insta::assert_snapshot!(text(&plan, &Report::default()), @r#"
+    Stack block on kvm = KVM@TACC, project CHI-000001, user alice
+
+    -/+ servers.node  replace: user_data changed
+          user_data:  (needs a new object)
+              packages:
+                - git
+            -   - curl
+            +   - wget
+              runcmd:
+                - echo one
+          password: (sensitive) -> (sensitive)
+          DATA LOSS: the root disk of servers.node
+
+    DATA LOSS: this plan loses data of servers.node.
+    Plan: 0 to create, 0 to change, 1 to replace, 0 to delete.
+    "#);
 
     let coloured = render_plan(&plan, &Report::default(), &Styles::coloured(), &view(&[]));
     assert!(coloured.contains("\u{1b}[1m\u{1b}[4m\u{1b}[31m") || coloured.contains("\u{1b}[31m"), "{coloured:?}");
@@ -196,7 +252,24 @@ fn a_destroy_keeps_what_is_protected_and_reads_backwards() {
     let lease = action("leases.block", "lease", Verb::Delete, vec![Reason::Destroyed]);
     let keypair = action("keypairs.laptop", "keypair", Verb::Release, vec![Reason::Destroyed]);
     let plan = Plan { mode: Mode::Destroy, ..plan([data, scratch, server, lease, keypair]) };
-    insta::assert_snapshot!(text(&plan, &Report::default()), @"");
+    insta::assert_snapshot!(text(&plan, &Report::default()), @r#"
+    Stack block on kvm = KVM@TACC, project CHI-000001, user alice
+
+      - servers.node  delete: destroy
+
+      = volumes.data  kept (protected)
+
+      - volumes.scratch  delete: destroy
+          id: v-2
+          DATA LOSS: 2 GiB on volume v-2
+
+      > keypairs.laptop  release, do not delete: destroy
+
+      - leases.block  delete: destroy
+
+    DATA LOSS: this plan loses data of volumes.scratch.
+    Plan: 0 to create, 0 to change, 0 to replace, 3 to delete, 1 to release, 1 kept (protected).
+    "#);
 }
 
 #[test]
@@ -205,7 +278,13 @@ fn nothing_to_do_says_so_in_one_line() {
         action("volumes.data", "volume", Verb::Keep, vec![]),
         action("volumes.old", "volume", Verb::Hold, vec![Reason::Protected]),
     ]);
-    insta::assert_snapshot!(text(&plan, &Report::default()), @"");
+    insta::assert_snapshot!(text(&plan, &Report::default()), @r#"
+    Stack block on kvm = KVM@TACC, project CHI-000001, user alice
+
+      = volumes.old  kept (protected)
+
+    No changes. The cloud matches the spec. 1 kept (protected).
+    "#);
 }
 
 #[test]
@@ -218,5 +297,15 @@ fn changed_variables_and_a_part_alone_are_shown() {
     let after = BTreeMap::from([("net_id".to_owned(), Json::from("ab2")), ("n".to_owned(), Json::from(1))]);
     let changes = VariableChange::between(&before, &after);
     let shown = render_plan(&plan([network, subnet]), &Report::default(), &Styles::plain(), &view(&changes));
-    insta::assert_snapshot!(shown, @"");
+    insta::assert_snapshot!(shown, @r#"
+    Stack block on kvm = KVM@TACC, project CHI-000001, user alice
+
+    Variables changed since the last apply:
+      net_id: "ab1" -> "ab2"
+
+        networks.private  unchanged
+            ~ subnet[a]  update in place: dns was changed outside anole  dns [] -> [1.1.1.1]
+
+    Plan: 0 to create, 0 to change, 0 to replace, 0 to delete, 1 part of an unchanged resource to change.
+    "#);
 }
