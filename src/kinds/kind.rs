@@ -14,6 +14,7 @@
 //!   values, and leaves out what the service does not give back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -133,6 +134,17 @@ pub struct DerivedPart {
     pub before_owner: bool,
 }
 
+/// An object that a block means though anole did not make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The attribute (or `name`) by which it is found.
+    pub by: &'static str,
+    /// That attribute's value.
+    pub value: String,
+    /// Whether it must exist; else it is made where it does not.
+    pub must_exist: bool,
+}
+
 /// What an operation may use: the site's session, who we are, and the stamp to write.
 pub struct OpCx<'a> {
     /// The signed-in site.
@@ -178,6 +190,42 @@ pub trait Kind: Send + Sync + 'static {
     fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
         let _ = (address, fields);
         Vec::new()
+    }
+
+    /// An object that exists already and that this block means: a floating IP by its `address:`, a shared group by
+    /// its name.
+    fn claim(&self, fields: &Fields) -> Option<Claim> {
+        let _ = fields;
+        None
+    }
+
+    /// Other resources that must be there first, though no field names them: a floating IP needs the routers.
+    fn also_needs(&self, fields: &Fields, others: &BTreeMap<Address, (&'static str, &Fields)>) -> Vec<Address> {
+        let _ = (fields, others);
+        Vec::new()
+    }
+
+    /// Steps of this block that are recorded and shown, but not carried out by this version.
+    fn recorded(&self, fields: &Fields) -> Vec<String> {
+        let _ = fields;
+        Vec::new()
+    }
+
+    /// For kinds whose objects carry no stamp: whether `seen` may be what a create with these (bound) fields made.
+    /// `None` for kinds that are stamped.
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let _ = (fields, seen);
+        None
+    }
+
+    /// How long an object may take to become ready, or to go.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
+    fn gone_when_deleted(&self) -> bool {
+        false
     }
 
     /// The differences, field by field. `ignore_changes` is applied by the caller.
