@@ -1,6 +1,7 @@
 //! anole
 #![forbid(unsafe_code)]
 pub mod apply;
+pub mod cli;
 pub mod cloud;
 pub mod diagnostic;
 pub mod kinds;

@@ -11,7 +11,7 @@ use crate::apply::{Event, Outcome};
 use crate::diagnostic::{Diagnostic, Severity, Sources, Span};
 use crate::kinds::schema::Schema;
 use crate::model::{Json, Reference, Target, Value};
-use crate::plan::{Action, Plan, Report};
+use crate::plan::{Action, Plan, PlanError, Report};
 
 use super::error::CliError;
 use super::output::Output;
@@ -91,6 +91,15 @@ impl<W: Write> JsonLines<W> {
     /// A mistake in a spec.
     pub fn diagnostic(&mut self, diagnostic: &Diagnostic, sources: &Sources) {
         self.line("diagnostic", diagnostic_json(diagnostic, sources));
+    }
+
+    /// A reason why there is no plan.
+    pub fn problem(&mut self, problem: &PlanError) {
+        self.line(
+            "problem",
+            json!({ "code": problem.code, "address": problem.address, "field": problem.field,
+                    "message": problem.message, "help": problem.help }),
+        );
     }
 
     /// An error that ends the command.

@@ -20,6 +20,7 @@ pub mod json;
 pub mod outcome;
 pub mod output;
 pub mod plan;
+pub mod problems;
 pub mod progress;
 pub mod style;
 pub mod table;

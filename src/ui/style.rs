@@ -13,6 +13,8 @@ use crate::plan::Verb;
 /// A style for each meaning.
 #[derive(Debug, Clone, Copy)]
 pub struct Styles {
+    /// Whether there are colours at all.
+    pub coloured: bool,
     /// What is made, or done.
     pub create: Style,
     /// What is changed in place.
@@ -43,6 +45,7 @@ impl Styles {
     pub const fn plain() -> Self {
         let none = Style::new();
         Self {
+            coloured: false,
             create: none,
             update: none,
             replace: none,
@@ -61,6 +64,7 @@ impl Styles {
     #[must_use]
     pub const fn coloured() -> Self {
         Self {
+            coloured: true,
             create: AnsiColor::Green.on_default(),
             update: AnsiColor::Yellow.on_default(),
             replace: AnsiColor::Magenta.on_default(),
