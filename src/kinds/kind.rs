@@ -134,15 +134,18 @@ pub struct DerivedPart {
     pub before_owner: bool,
 }
 
-/// An object that a block means though anole did not make it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An object that is taken over in place of being made: a floating IP by its address, a shared group by its name.
+///
+/// What is claimed is treated as adopted ([`crate::state::Origin::Adopted`]): it is never replaced and never deleted.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
-    /// The attribute (or `name`) by which it is found.
-    pub by: &'static str,
-    /// That attribute's value.
-    pub value: String,
-    /// Whether it must exist; else it is made where it does not.
-    pub must_exist: bool,
+    /// The field or attribute of [`Seen::attrs`] that tells the object.
+    pub field: &'static str,
+    /// What it holds in the object that is meant.
+    pub value: Value,
+    /// What to do when no object of the project matches: make one, which is then never deleted either, or report an
+    /// error. Several that match are an error in any case.
+    pub or_create: bool,
 }
 
 /// What an operation may use: the site's session, who we are, and the stamp to write.
@@ -192,17 +195,10 @@ pub trait Kind: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// An object that exists already and that this block means: a floating IP by its `address:`, a shared group by
-    /// its name.
+    /// The object that these fields claim, where they claim one. Unknown fields claim nothing yet.
     fn claim(&self, fields: &Fields) -> Option<Claim> {
         let _ = fields;
         None
-    }
-
-    /// Other resources that must be there first, though no field names them: a floating IP needs the routers.
-    fn also_needs(&self, fields: &Fields, others: &BTreeMap<Address, (&'static str, &Fields)>) -> Vec<Address> {
-        let _ = (fields, others);
-        Vec::new()
     }
 
     /// Steps of this block that are recorded and shown, but not carried out by this version.
@@ -226,6 +222,12 @@ pub trait Kind: Send + Sync + 'static {
     /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
     fn gone_when_deleted(&self) -> bool {
         false
+    }
+
+    /// Kinds whose declared resources of the same site come before this kind's, though no field names them: an
+    /// address can be bound only once a router connects its server's network, and that router deleted only after.
+    fn follows(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// The differences, field by field. `ignore_changes` is applied by the caller.

@@ -1,7 +1,14 @@
 //! The kinds of resource, one file each, and their registry: adding a kind is one file and one line here.
 
+pub mod floating_ip;
 pub mod kind;
+pub mod network;
+mod neutron;
+pub mod port;
+pub mod router;
 pub mod schema;
+pub mod security_group;
+pub mod subnet;
 
 pub use kind::Kind;
 
