@@ -91,11 +91,7 @@ impl CloudError {
     /// Takes the request id from an answer's headers.
     #[must_use]
     pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
-        self.request_id = ["x-openstack-request-id", "x-compute-request-id", "x-trans-id"]
-            .iter()
-            .find_map(|name| headers.get(*name))
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        self.request_id = super::wire::request_id(headers).map(str::to_owned);
         self
     }
 

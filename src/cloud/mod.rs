@@ -9,11 +9,27 @@
 //!   ([`CloudError::may_have_happened`]) and the applier looks for the object by its stamp.
 //! - This module knows nothing of specs, plans or states.
 
+mod auth;
+mod catalog;
+mod clouds_yaml;
+pub mod config;
 pub mod error;
+mod limits;
+mod nearest;
 pub mod neutron;
+mod oidc;
+mod refusal;
 pub mod request;
+pub mod retry;
 pub mod session;
+mod settings;
+mod token;
+pub mod transport;
+mod versions;
+mod wire;
 
+pub use config::{CloudConfig, Environment};
 pub use error::{CloudError, ErrorKind};
 pub use request::{Request, Response, Service};
-pub use session::Session;
+pub use session::{Session, SessionOptions};
+pub use transport::Transport;

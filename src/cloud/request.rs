@@ -28,6 +28,30 @@ pub enum Service {
 }
 
 impl Service {
+    /// Every service.
+    pub const ALL: [Self; 7] = [
+        Self::Identity,
+        Self::Compute,
+        Self::Network,
+        Self::BlockStorage,
+        Self::Image,
+        Self::Reservation,
+        Self::ObjectStore,
+    ];
+
+    /// The service's name in the `OpenStack-API-Version` header. Cinder's is `volume`: it refuses `block-storage`.
+    pub(super) fn microversion_name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Compute => "compute",
+            Self::Network => "network",
+            Self::BlockStorage => "volume",
+            Self::Image => "image",
+            Self::Reservation => "reservation",
+            Self::ObjectStore => "object-store",
+        }
+    }
+
     /// The service's project name, as people say it.
     #[must_use]
     pub fn project(self) -> &'static str {

@@ -1,0 +1,175 @@
+//! Finds `clouds.yaml`, `secure.yaml` and `clouds-public.yaml`, and takes one cloud's options out of them.
+//!
+//! In: the surroundings and a cloud's name. Out: its options, laid flat, from the least to the most specific: vendor
+//! profile, `clouds.yaml`, `secure.yaml`, the region's own values.
+//!
+//! Invariant: an error never shows a value of the files, for any of them may be a secret.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_yaml::{Mapping, Value};
+
+use super::CloudError;
+use super::config::{Environment, read_file};
+use super::nearest::nearest;
+use super::settings::Settings;
+
+/// A file that was found, and what is in it.
+struct Document {
+    path: PathBuf,
+    root: Value,
+}
+
+/// The options of the cloud of that name.
+pub(super) fn entry(cloud: &str, env: &Environment) -> Result<Settings, CloudError> {
+    let Some(file) = find("clouds", "OS_CLIENT_CONFIG_FILE", env)? else {
+        let places: Vec<String> = folders(env).iter().map(|folder| folder.display().to_string()).collect();
+        return Err(CloudError::config(format!(
+            "there is no clouds.yaml with the cloud {cloud}; it was looked for in {}",
+            places.join(", ")
+        ))
+        .hint(
+            "download one from the site's web page (Identity, Application Credentials), set OS_CLIENT_CONFIG_FILE, or \
+             write `cloud: env` to use OS_* variables",
+        ));
+    };
+    let mut merged = file.cloud("clouds", cloud)?;
+    if let Some(secure) = find("secure", "OS_CLIENT_SECURE_FILE", env)?
+        && let Some(Value::Mapping(secret)) = secure.root.get("clouds").and_then(|clouds| clouds.get(cloud))
+    {
+        lay_over(&mut merged, secret);
+    }
+    if let Some(profile) = merged.get("profile").and_then(Value::as_str).map(str::to_owned) {
+        merged = with_profile(&profile, &merged, env)?;
+    }
+    apply_region(&mut merged);
+    let origin = format!("cloud {cloud} of {}", file.path.display());
+    Ok(Settings::new(origin, flatten(&merged)))
+}
+
+/// The folders that are searched, in order.
+fn folders(env: &Environment) -> Vec<PathBuf> {
+    let mut folders = vec![env.cwd.clone()];
+    if let Some(config) = env.var("XDG_CONFIG_HOME") {
+        folders.push(Path::new(config).join("openstack"));
+    }
+    folders.extend(env.home.iter().map(|home| home.join(".config/openstack")));
+    folders.push(env.system.clone());
+    folders
+}
+
+/// The first file of that stem, or the one that the variable names.
+fn find(stem: &str, variable: &str, env: &Environment) -> Result<Option<Document>, CloudError> {
+    if let Some(named) = env.var(variable) {
+        let path = env.path(named);
+        return match read_file(&path)? {
+            Some(text) => Document::parse(path, &text).map(Some),
+            None => Err(CloudError::config(format!("{variable} names {}, which is not there", path.display()))),
+        };
+    }
+    for folder in folders(env) {
+        for suffix in ["yaml", "yml", "json"] {
+            let path = folder.join(format!("{stem}.{suffix}"));
+            if let Some(text) = read_file(&path)? {
+                return Document::parse(path, &text).map(Some);
+            }
+        }
+    }
+    Ok(None)
+}
+
+impl Document {
+    fn parse(path: PathBuf, text: &str) -> Result<Self, CloudError> {
+        let bad = |error: serde_yaml::Error| {
+            // Only the place: the parser's message may quote the line, and the line may hold a password.
+            let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
+            CloudError::config(format!("{}{place}: this is not YAML", path.display()))
+        };
+        let mut root: Value = serde_yaml::from_str(text).map_err(bad)?;
+        root.apply_merge().map_err(bad)?;
+        Ok(Self { path, root })
+    }
+
+    /// A cloud's entry under a section, with the other names in the error where there is none.
+    fn cloud(&self, section: &str, name: &str) -> Result<Mapping, CloudError> {
+        let path = self.path.display();
+        let Some(Value::Mapping(clouds)) = self.root.get(section) else {
+            return Err(CloudError::config(format!("{path} has no `{section}:` with clouds in it")));
+        };
+        match clouds.get(name) {
+            Some(Value::Mapping(entry)) => Ok(entry.clone()),
+            Some(_) => Err(CloudError::config(format!("{path}: the cloud {name} is not a map of options"))),
+            None => {
+                let names: Vec<&str> = clouds.keys().filter_map(Value::as_str).collect();
+                let error = CloudError::config(match names.as_slice() {
+                    [] => format!("{path} has no clouds"),
+                    names => format!("{path} has no cloud {name}; it has {}", names.join(", ")),
+                });
+                Err(match nearest(name, names) {
+                    Some(near) => error.hint(format!("did you mean {near}?")),
+                    None => error,
+                })
+            }
+        }
+    }
+}
+
+fn with_profile(profile: &str, entry: &Mapping, env: &Environment) -> Result<Mapping, CloudError> {
+    let unknown = || {
+        CloudError::config(format!("the profile {profile} is in no clouds-public.yaml"))
+            .hint("profiles built into openstacksdk are not known here: write auth_url and region_name out")
+    };
+    let file = find("clouds-public", "OS_CLIENT_VENDOR_FILE", env)?.ok_or_else(unknown)?;
+    let mut merged = file.cloud("public-clouds", profile)?;
+    lay_over(&mut merged, entry);
+    Ok(merged)
+}
+
+/// Lays the more specific options over the others; maps (`auth`) are merged member by member.
+fn lay_over(below: &mut Mapping, above: &Mapping) {
+    for (key, value) in above {
+        match (below.get_mut(key), value) {
+            (Some(Value::Mapping(below)), Value::Mapping(above)) => lay_over(below, above),
+            _ => {
+                below.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// An entry may list `regions:`, by name or with values of their own; without `region_name` the first is meant.
+fn apply_region(entry: &mut Mapping) {
+    let Some(Value::Sequence(regions)) = entry.get("regions") else { return };
+    let name = |region: &Value| match region {
+        Value::Mapping(region) => region.get("name").and_then(Value::as_str).map(str::to_owned),
+        other => other.as_str().map(str::to_owned),
+    };
+    let wanted = entry.get("region_name").and_then(Value::as_str).map(str::to_owned);
+    let Some(region) = regions.iter().find(|region| wanted.is_none() || name(region) == wanted).cloned() else {
+        return;
+    };
+    if let (None, Some(name)) = (wanted, name(&region)) {
+        entry.insert("region_name".into(), name.into());
+    }
+    if let Some(Value::Mapping(values)) = region.get("values") {
+        lay_over(entry, values);
+    }
+}
+
+/// The options with those of `auth` among them, each named with underscores.
+fn flatten(entry: &Mapping) -> BTreeMap<String, Value> {
+    let mut options = BTreeMap::new();
+    let mut add = |map: &Mapping| {
+        for (key, value) in map {
+            if let Some(key) = key.as_str() {
+                options.insert(key.replace('-', "_"), value.clone());
+            }
+        }
+    };
+    add(entry);
+    if let Some(Value::Mapping(auth)) = entry.get("auth") {
+        add(auth);
+    }
+    options
+}
