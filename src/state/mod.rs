@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Address, Fields, Json, RemoteId, SiteAlias, SiteIdentity};
 
+pub mod edit;
 pub mod error;
 pub mod file;
 pub mod format;
