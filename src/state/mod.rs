@@ -26,6 +26,7 @@ pub mod format;
 mod hex;
 pub mod journal;
 pub mod lock;
+pub mod recover;
 pub mod secrets;
 pub mod store;
 #[cfg(test)]
