@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use url::Url;
 
-use super::config::{Auth, CloudConfig, CredentialRef, Domain, Scope, User};
+use super::config::{Auth, CloudConfig, CredentialRef, Domain, Federation, Scope, User};
 use super::token::{Named, Token, TokenBody};
 use super::transport::{Incoming, secret_header};
 use super::wire::{Ask, Wire};
@@ -69,8 +69,15 @@ pub(super) async fn sign_in(wire: &Wire, keystone: &Url, config: &CloudConfig) -
             let unscoped = way.federated(federation, &access).await.map_err(|error| way.explain(error))?;
             way.rescope(&unscoped.secret, scope_json(&config.scope)).await
         }
-        Auth::OidcAccessToken { federation, token } => {
-            let unscoped = way.federated(federation, token).await.map_err(|error| way.explain(error))?;
+        Auth::OidcAccessToken { federation, token, hub } => {
+            let unscoped = match (way.federated(federation, token).await, hub) {
+                (Err(error), Some(hub)) if error.kind == ErrorKind::Unauthorized => {
+                    let fresh = oidc::from_hub(wire, hub).await?;
+                    way.federated(federation, &fresh).await
+                }
+                (outcome, _) => outcome,
+            };
+            let unscoped = unscoped.map_err(|error| way.explain(error))?;
             way.rescope(&unscoped.secret, scope_json(&config.scope)).await
         }
     };
@@ -124,11 +131,7 @@ impl Way<'_> {
     }
 
     /// An access token of an identity provider, turned into an unscoped token.
-    async fn federated(
-        &self,
-        federation: &super::config::Federation,
-        access: &SecretString,
-    ) -> Result<Token, CloudError> {
+    async fn federated(&self, federation: &Federation, access: &SecretString) -> Result<Token, CloudError> {
         let path = format!(
             "/OS-FEDERATION/identity_providers/{}/protocols/{}/auth",
             federation.identity_provider, federation.protocol
@@ -181,7 +184,8 @@ impl Way<'_> {
         };
         let Answer { token: body } = serde_json::from_slice(&answer.body)
             .map_err(|error| self.odd(ask, &answer, &format!("the token is not as expected: {error}")))?;
-        Ok(Token { secret, body, issued: retry::date(&answer.headers) })
+        let just_made = body.issued_at.filter(|_| known.is_none());
+        Ok(Token { secret, clock: retry::date(&answer.headers).or(just_made), body })
     }
 
     fn odd(&self, ask: &Ask, answer: &Incoming, message: &str) -> CloudError {
@@ -227,8 +231,8 @@ pub(super) fn refused(error: CloudError, config: &CloudConfig) -> CloudError {
              protocol and the project"
         }
         Auth::OidcAccessToken { .. } => {
-            "the access token may have expired: get a new one (in Chameleon's Jupyter environment, restart the server \
-             or ask its token endpoint)"
+            "the access token may have expired: get a new one (in Chameleon's Jupyter environment that happens by \
+             itself while JUPYTERHUB_API_URL and JUPYTERHUB_API_TOKEN are set)"
         }
     };
     error.hint(format!("signed in by {} as {origin} says; {advice}", config.auth.auth_type()))

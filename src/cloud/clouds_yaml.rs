@@ -173,3 +173,138 @@ fn flatten(entry: &Mapping) -> BTreeMap<String, Value> {
     }
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use crate::cloud::config::{Auth, CloudConfig, CredentialRef, Domain, Interface, Scope, User};
+    use crate::cloud::{ErrorKind, Service};
+
+    /// A home with these files in it.
+    fn home(files: &[(&str, &str)], vars: &[(&str, &str)]) -> (tempfile::TempDir, Environment) {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let at = |name: &str| folder.path().join(name);
+        let env = Environment { vars, home: Some(at("home")), cwd: at("work"), system: at("etc") };
+        (folder, env)
+    }
+
+    const CLOUDS: &str = "
+clouds:
+  kvm_tacc: &kvm
+    auth_type: v3applicationcredential
+    auth: {auth_url: 'https://kvm.test:5000', application_credential_id: abc}
+    region_name: KVM@TACC
+    interface: internal
+    cacert: ~/ca.pem
+    block_storage_endpoint_override: https://kvm.test/volume/v3
+    api_timeout: 90
+  chi_tacc: {<<: *kvm, region_name: CHI@TACC}
+  vendor: {profile: acme, auth: {username: me, password: 1234, project_id: p}}
+";
+    const SECURE: &str = "clouds: {kvm_tacc: {auth: {application_credential_secret: s3cret}}}";
+
+    #[test]
+    fn the_secret_file_and_the_profile_are_laid_in() {
+        let public = "public-clouds: {acme: {auth: {auth_url: 'https://acme.test/v3'}, regions: [A, B]}}";
+        let (_folder, env) = home(
+            &[
+                ("home/.config/openstack/clouds.yaml", CLOUDS),
+                ("etc/secure.yml", SECURE),
+                ("work/clouds-public.yaml", public),
+            ],
+            &[],
+        );
+        let kvm = CloudConfig::load("kvm_tacc", &env).unwrap();
+        let Auth::ApplicationCredential { credential, secret } = &kvm.auth else { panic!("{kvm:?}") };
+        assert_eq!((credential, secret.expose_secret()), (&CredentialRef::Id("abc".into()), "s3cret"));
+        assert_eq!((kvm.region.as_deref(), kvm.interface), (Some("KVM@TACC"), Interface::Internal));
+        assert_eq!(kvm.tls.cacert, Some(env.home.clone().unwrap().join("ca.pem")));
+        assert_eq!(kvm.overrides[&Service::BlockStorage], "https://kvm.test/volume/v3");
+        assert_eq!(kvm.api_timeout.unwrap().as_secs(), 90);
+        assert!(!format!("{kvm:?}").contains("s3cret"));
+
+        let vendor = CloudConfig::load("vendor", &env).unwrap();
+        assert_eq!((vendor.auth_url.as_str(), vendor.region.as_deref()), ("https://acme.test/v3", Some("A")));
+        assert_eq!(vendor.scope, Scope::ProjectId("p".into()));
+        let Auth::Password { user, password } = &vendor.auth else { panic!("{vendor:?}") };
+        assert_eq!(*user, User::Name("me".into(), Domain::Id("default".into())));
+        assert_eq!(password.expose_secret(), "1234");
+    }
+
+    #[test]
+    fn the_first_file_counts_and_the_variable_comes_first() {
+        let one = |name: &str| format!("clouds: {{{name}: {{auth: {{auth_url: 'http://{name}.test', token: t}}}}}}");
+        let (_folder, mut env) =
+            home(&[("work/clouds.json", &one("a")), ("etc/clouds.yaml", &one("b")), ("named.yaml", &one("c"))], &[]);
+        assert!(CloudConfig::load("a", &env).is_ok());
+        env.vars.insert("OS_CLIENT_CONFIG_FILE".into(), "../named.yaml".into());
+        assert!(CloudConfig::load("c", &env).is_ok());
+        env.vars.insert("OS_CLOUD".into(), "c".into());
+        assert_eq!(CloudConfig::load("env", &env).unwrap().auth_url.as_str(), "http://c.test/");
+        env.vars.insert("OS_CLIENT_CONFIG_FILE".into(), "gone.yaml".into());
+        assert!(CloudConfig::load("c", &env).unwrap_err().message.starts_with("OS_CLIENT_CONFIG_FILE names"));
+    }
+
+    #[test]
+    fn mistakes_name_the_file_the_entry_and_what_there_is() {
+        let (_folder, env) = home(&[("work/clouds.yaml", CLOUDS)], &[]);
+        let error = CloudConfig::load("kvm-tacc", &env).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(
+            error.message.ends_with("clouds.yaml has no cloud kvm-tacc; it has kvm_tacc, chi_tacc, vendor"),
+            "{error}"
+        );
+        assert_eq!(error.hint.as_deref(), Some("did you mean kvm_tacc?"));
+        let error = CloudConfig::load("chi_tacc", &env).unwrap_err();
+        assert!(
+            error.message.contains("cloud chi_tacc of ") && error.message.contains("application_credential_secret")
+        );
+        let error = CloudConfig::load("vendor", &env).unwrap_err();
+        assert_eq!(error.message, "the profile acme is in no clouds-public.yaml");
+        let error = CloudConfig::load("env", &Environment { vars: BTreeMap::new(), ..env }).unwrap_err();
+        assert_eq!(error.message, "the OS_* variables: a sign-in needs OS_AUTH_URL, which is not set");
+
+        let (_folder, env) = home(&[("work/clouds.yaml", "clouds:\n  a: {auth: {password: s3cret\n  b: }")], &[]);
+        let error = CloudConfig::load("a", &env).unwrap_err();
+        assert!(error.message.contains("clouds.yaml:") && !error.message.contains("s3cret"), "{error}");
+        let (_folder, env) = home(&[], &[]);
+        let error = CloudConfig::load("a", &env).unwrap_err();
+        assert!(error.message.contains("/work, ") && error.hint.is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_chameleon_site_takes_the_sign_in_at_hand() {
+        let jupyter = [
+            ("OS_AUTH_URL", "https://chi.uc.chameleoncloud.org:5000/v3"),
+            ("OS_AUTH_TYPE", "v3oidcaccesstoken"),
+            ("OS_ACCESS_TOKEN", "s3cret"),
+            ("OS_PROJECT_ID", "uc-id"),
+            ("OS_PROJECT_NAME", "CHI-1"),
+            ("OS_REGION_NAME", "CHI@UC"),
+        ];
+        let (_folder, mut env) = home(&[], &jupyter);
+        let other = CloudConfig::chameleon("kvm@tacc", &env).unwrap();
+        assert_eq!(other.auth_url.as_str(), "https://kvm.tacc.chameleoncloud.org:5000/v3");
+        assert_eq!(other.region.as_deref(), Some("KVM@TACC"));
+        assert_eq!(other.scope, Scope::ProjectName("CHI-1".into(), Domain::Id("default".into())));
+        assert_eq!(CloudConfig::chameleon("CHI@UC", &env).unwrap().scope, Scope::ProjectId("uc-id".into()));
+        assert_eq!(CloudConfig::chameleon("CHI@TAC", &env).unwrap_err().hint.unwrap(), "did you mean CHI@TACC?");
+        env.vars.insert("OS_AUTH_TYPE".into(), "v3applicationcredential".into());
+        env.vars.insert("OS_APPLICATION_CREDENTIAL_ID".into(), "id".into());
+        env.vars.insert("OS_APPLICATION_CREDENTIAL_SECRET".into(), "s3cret".into());
+        assert!(CloudConfig::chameleon("CHI@UC", &env).is_ok());
+        let error = CloudConfig::chameleon("CHI@TACC", &env).unwrap_err();
+        assert!(error.message.contains("of another site"), "{error}");
+        assert!(!format!("{env:?} {error:?}").contains("s3cret"));
+    }
+}

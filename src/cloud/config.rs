@@ -188,6 +188,15 @@ pub struct OidcClient {
     pub scope: String,
 }
 
+/// A JupyterHub that hands out fresh access tokens, as Chameleon's does.
+#[derive(Debug, Clone)]
+pub struct TokenHub {
+    /// Where: `$JUPYTERHUB_API_URL/tokens`.
+    pub url: Url,
+    /// What opens it: `$JUPYTERHUB_API_TOKEN`.
+    pub token: SecretString,
+}
+
 /// How to sign in.
 #[derive(Debug, Clone)]
 pub enum Auth {
@@ -224,6 +233,8 @@ pub enum Auth {
         federation: Federation,
         /// The access token.
         token: SecretString,
+        /// Where a new one is had when it has expired.
+        hub: Option<TokenHub>,
     },
 }
 

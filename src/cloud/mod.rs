@@ -10,19 +10,24 @@
 //! - This module knows nothing of specs, plans or states.
 
 mod auth;
+pub mod blazar;
 mod catalog;
+pub mod cinder;
 mod clouds_yaml;
 pub mod config;
 pub mod error;
+pub mod glance;
 mod limits;
 mod nearest;
 pub mod neutron;
+pub mod nova;
 mod oidc;
 mod refusal;
 pub mod request;
 pub mod retry;
 pub mod session;
 mod settings;
+pub mod shapes;
 mod token;
 pub mod transport;
 mod versions;
@@ -33,3 +38,6 @@ pub use error::{CloudError, ErrorKind};
 pub use request::{Request, Response, Service};
 pub use session::{Session, SessionOptions};
 pub use transport::Transport;
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use super::config::OidcClient;
-use super::transport::secret_header;
+use super::config::{OidcClient, TokenHub};
+use super::transport::{Incoming, secret_header};
 use super::wire::{Ask, Wire};
 use super::{CloudError, ErrorKind, Service};
 
@@ -21,34 +21,53 @@ pub(super) async fn access_token(
     username: &str,
     password: &SecretString,
 ) -> Result<SecretString, CloudError> {
+    let endpoint = endpoint(wire, client).await?;
+    // The form's serializer is not `Send`: it must not live across the wait.
+    let ask = {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "password")
+            .append_pair("username", username)
+            .append_pair("password", password.expose_secret())
+            .append_pair("scope", &client.scope);
+        let mut ask = Ask::new(Service::Identity, Method::POST, endpoint.clone(), endpoint.as_str());
+        match &client.secret {
+            Some(secret) => {
+                ask.headers.insert(http::header::AUTHORIZATION, basic(&client.id, secret)?);
+            }
+            None => {
+                form.append_pair("client_id", &client.id);
+            }
+        }
+        ask.body("application/x-www-form-urlencoded", form.finish())
+    };
+    let answer = wire.send(&ask).await.map_err(|error| provider(error, &endpoint))?;
+    token_in(&answer, &endpoint)
+}
+
+/// Asks a JupyterHub for a fresh access token.
+///
+/// Source: `chi.jupyterhub` of python-chi, whose own sign-in does the same.
+pub(super) async fn from_hub(wire: &Wire, hub: &TokenHub) -> Result<SecretString, CloudError> {
+    let mut ask = Ask::new(Service::Identity, Method::GET, hub.url.clone(), hub.url.as_str());
+    let opener = secret_header(&format!("token {}", hub.token.expose_secret()))?;
+    ask.headers.insert(http::header::AUTHORIZATION, opener);
+    let answer = wire.send(&ask).await.map_err(|error| {
+        let told = provider(error, &hub.url).hint("restart the Jupyter server, or use an application credential");
+        CloudError { message: format!("no fresh access token: {}", told.message), ..told }
+    })?;
+    token_in(&answer, &hub.url)
+}
+
+/// The `access_token` of an answer.
+fn token_in(answer: &Incoming, url: &Url) -> Result<SecretString, CloudError> {
     #[derive(Deserialize)]
     struct Answer {
         access_token: SecretString,
     }
-    let endpoint = endpoint(wire, client).await?;
-    let mut ask = Ask::new(Service::Identity, Method::POST, endpoint.clone(), endpoint.as_str());
-    if let Some(secret) = &client.secret {
-        ask.headers.insert(http::header::AUTHORIZATION, basic(&client.id, secret)?);
-    }
-    let ask = ask.body("application/x-www-form-urlencoded", form(client, username, password));
-    let answer = wire.send(&ask).await.map_err(|error| provider(error, &endpoint))?;
     let answer: Answer = serde_json::from_slice(&answer.body)
         // The parser's own words could quote the token.
-        .map_err(|_| CloudError::config(format!("the identity provider at {endpoint} gave no access token")))?;
+        .map_err(|_| CloudError::config(format!("the identity provider at {url} gave no access token")))?;
     Ok(answer.access_token)
-}
-
-/// The body of the request. Put together apart from it: the serializer is not `Send`, and must not live across an await.
-fn form(client: &OidcClient, username: &str, password: &SecretString) -> String {
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "password")
-        .append_pair("username", username)
-        .append_pair("password", password.expose_secret())
-        .append_pair("scope", &client.scope);
-    if client.secret.is_none() {
-        form.append_pair("client_id", &client.id);
-    }
-    form.finish()
 }
 
 async fn endpoint(wire: &Wire, client: &OidcClient) -> Result<Url, CloudError> {
@@ -79,7 +98,7 @@ fn provider(error: CloudError, url: &Url) -> CloudError {
     let told = CloudError {
         kind: if refused { ErrorKind::Unauthorized } else { error.kind },
         service: None,
-        request: String::new(),
+        request: Box::default(),
         message: format!("the identity provider {host}{status}: {}", error.message),
         ..error
     };

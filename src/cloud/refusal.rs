@@ -42,6 +42,9 @@ pub(super) fn no_answer(asked: Asked<'_>, broken: &TransportError) -> CloudError
             "if the site has a certificate authority of its own, name its bundle by `cacert:` in clouds.yaml or by \
              OS_CACERT",
         ),
+        Breakage::Connect if broken.message.contains("tls handshake") => {
+            error.hint("does auth_url say https where the service speaks http?")
+        }
         Breakage::Connect | Breakage::Timeout | Breakage::Lost => error,
     }
 }

@@ -74,7 +74,7 @@ impl fmt::Display for Service {
 }
 
 /// A request, relative to a service's versioned endpoint: `GET /servers/detail`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     /// The service.
     pub service: Service,
@@ -149,8 +149,22 @@ impl Request {
     }
 }
 
+/// Without the body, which may hold a secret.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("service", &self.service)
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("query", &self.query)
+            .field("microversion", &self.microversion)
+            .field("repeatable", &self.repeatable)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A successful answer (2xx or 3xx).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Response {
     /// The status.
     pub status: StatusCode,
@@ -160,6 +174,14 @@ pub struct Response {
     pub body: Json,
     /// What was asked, for errors about the answer: `GET /servers/detail`.
     pub(crate) asked: (Service, Method, String),
+}
+
+/// Without headers and body, which may hold a secret.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (service, method, path) = &self.asked;
+        write!(f, "Response({service} {method} {path}: {})", self.status)
+    }
 }
 
 impl Response {

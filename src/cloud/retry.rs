@@ -89,8 +89,8 @@ pub(super) fn wait(
         // Blazar's 500 is its word for a refusal.
         Failure::Answer { status: 500, .. } => repeat.repeatable && repeat.service != Service::Reservation,
         Failure::Answer { .. } => false,
-        // A wrong certificate or name stays wrong.
-        Failure::Broken(Breakage::Tls | Breakage::Dns) => false,
+        // A wrong certificate stays wrong; a name that is not known may be a resolver that stumbled.
+        Failure::Broken(Breakage::Tls) => false,
         Failure::Broken(breakage) => breakage.unsent() || repeat.repeatable,
     };
     if !again {
@@ -154,6 +154,7 @@ mod tests {
             (answer(409, None), false, false),
             (Failure::Broken(Breakage::Refused), true, true),
             (Failure::Broken(Breakage::Connect), true, true),
+            (Failure::Broken(Breakage::Dns), true, true),
             (Failure::Broken(Breakage::Timeout), false, true),
             (Failure::Broken(Breakage::Lost), false, true),
             (Failure::Broken(Breakage::Tls), false, false),

@@ -63,6 +63,8 @@ struct Inner {
     identity: SiteIdentity,
     endpoints: Endpoints,
     token: RwLock<Arc<Held>>,
+    /// Keystone's clock at a moment of this machine's, for clouds whose answers have no `Date`.
+    signed_in: Option<(Timestamp, Instant)>,
     renewal: Mutex<()>,
     ranges: Mutex<BTreeMap<Service, Option<(Microversion, Microversion)>>>,
 }
@@ -78,7 +80,7 @@ struct Held {
 impl Held {
     fn new(token: &Token, auth: &Auth) -> Self {
         // Both times are Keystone's, so a wrong clock on this machine does no harm.
-        let left = match (token.body.expires_at, token.issued) {
+        let left = match (token.body.expires_at, token.clock) {
             (Some(expires), Some(now)) => Duration::try_from(expires.duration_since(now)).ok(),
             _ => None,
         };
@@ -131,12 +133,14 @@ impl Session {
             user_name: token.body.user.name.clone(),
         };
         let held = Held::new(&token, &config.auth);
+        let signed_in = token.clock.map(|clock| (clock, Instant::now()));
         let inner = Inner {
             wire,
             keystone,
             identity,
             endpoints,
             token: RwLock::new(Arc::new(held)),
+            signed_in,
             renewal: Mutex::new(()),
             ranges: Mutex::new(BTreeMap::new()),
             config,
@@ -171,11 +175,14 @@ impl Session {
         self.held().expires_at
     }
 
-    /// The cloud's clock in its last answer, where it says; the machine's own may be wrong, and leases go by the
-    /// cloud's.
+    /// The cloud's clock: the `Date` of its last answer, or else its clock at the sign-in and the time since. The
+    /// machine's own may be wrong, and leases go by the cloud's.
     #[must_use]
     pub fn server_time(&self) -> Option<Timestamp> {
-        self.inner.wire.clock()
+        self.inner.wire.clock().or_else(|| {
+            let (clock, then) = self.inner.signed_in?;
+            clock.checked_add(then.elapsed()).ok()
+        })
     }
 
     /// How many requests were sent to each service, sign-ins and repetitions counted.
@@ -240,8 +247,14 @@ impl Session {
         let path = segments[..depth.map_or(segments.len(), |depth| depth + 1)].join("/");
         let url = versions::with_path(endpoint, &format!("{path}/"));
         let mut ask = Ask::new(service, Method::GET, url, "/");
-        let answer = self.authorized(&mut ask).await?;
-        Ok(serde_json::from_slice::<Json>(&answer.body).ok().and_then(|body| versions::range(&body, major)))
+        match self.authorized(&mut ask).await {
+            Ok(answer) => {
+                Ok(serde_json::from_slice::<Json>(&answer.body).ok().and_then(|body| versions::range(&body, major)))
+            }
+            // A service without microversions has no document there: Glance, Swift.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a request and reads the answer.

@@ -12,7 +12,8 @@ use url::Url;
 
 use super::catalog::service_of;
 use super::config::{
-    Auth, CloudConfig, CredentialRef, Domain, Environment, Federation, Interface, OidcClient, Scope, Tls, User,
+    Auth, CloudConfig, CredentialRef, Domain, Environment, Federation, Interface, OidcClient, Scope, Tls, TokenHub,
+    User,
 };
 use super::{CloudError, Service};
 
@@ -122,7 +123,7 @@ impl Settings {
         Ok(CloudConfig {
             origin: self.origin.clone(),
             auth_url,
-            auth: self.auth()?,
+            auth: self.auth(env)?,
             scope: self.scope(),
             region: self.text("region_name"),
             interface,
@@ -132,7 +133,7 @@ impl Settings {
         })
     }
 
-    fn auth(&self) -> Result<Auth, CloudError> {
+    fn auth(&self, env: &Environment) -> Result<Auth, CloudError> {
         let written = self.text("auth_type").unwrap_or_else(|| self.implied_auth_type().to_owned());
         match written.as_str() {
             "password" | "v3password" => Ok(Auth::Password {
@@ -149,6 +150,7 @@ impl Settings {
                 token: self
                     .secret("access_token")
                     .ok_or_else(|| self.missing("a sign-in by access token", &["access_token"]))?,
+                hub: hub(env),
             }),
             other => Err(self.mistake(format!("{} `{other}` is not supported", self.spelled("auth_type"))).hint(
                 format!("it can be {AUTH_TYPES}; an application credential works wherever another sign-in does not"),
@@ -274,4 +276,10 @@ impl Settings {
             _ => Err(self.mistake(format!("api_timeout is `{text}`; write a number of seconds"))),
         }
     }
+}
+
+/// The JupyterHub that this process runs under, if it does.
+fn hub(env: &Environment) -> Option<TokenHub> {
+    let url = Url::parse(&format!("{}/tokens", env.var("JUPYTERHUB_API_URL")?.trim_end_matches('/'))).ok()?;
+    Some(TokenHub { url, token: SecretString::from(env.var("JUPYTERHUB_API_TOKEN")?.to_owned()) })
 }

@@ -11,8 +11,8 @@ pub(super) struct Token {
     pub(super) secret: SecretString,
     /// The body.
     pub(super) body: TokenBody,
-    /// Keystone's clock when it answered, from the `Date` header.
-    pub(super) issued: Option<Timestamp>,
+    /// Keystone's clock when it answered; not known for a token made elsewhere, if the answer has no `Date`.
+    pub(super) clock: Option<Timestamp>,
 }
 
 /// The `token` member of an answer of Keystone.
@@ -21,6 +21,7 @@ pub(super) struct Token {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct TokenBody {
     pub(super) expires_at: Option<Timestamp>,
+    pub(super) issued_at: Option<Timestamp>,
     pub(super) user: Named,
     pub(super) project: Option<Named>,
     #[serde(default)]

@@ -105,34 +105,17 @@ impl Transport {
     /// When a CA bundle, certificate or key cannot be read: the error names the file.
     pub fn http(tls: &Tls) -> Result<Self, CloudError> {
         install_crypto();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .redirect(redirect::Policy::none());
-        if let Some(path) = &tls.cacert {
-            let bundle = reqwest::Certificate::from_pem_bundle(&read(path, "cacert")?)
-                .map_err(|error| CloudError::config(format!("cacert {}: {error}", path.display())))?;
-            if bundle.is_empty() {
-                return Err(CloudError::config(format!("cacert {}: no PEM certificate in it", path.display())));
-            }
-            builder = builder.tls_certs_only(bundle);
-        }
-        if let Some(path) = &tls.cert {
-            let mut pem = read(path, "cert")?;
-            if let Some(key) = &tls.key {
-                pem.push(b'\n');
-                pem.extend(read(key, "key")?);
-            }
-            let identity = reqwest::Identity::from_pem(&pem)
-                .map_err(|error| CloudError::config(format!("cert {}: {error}", path.display())))?;
-            builder = builder.identity(identity);
-        }
         if !tls.verify {
             tracing::warn!("certificates are not checked (verify: false): anyone on the way can read the token");
-            builder = builder.tls_danger_accept_invalid_certs(true);
         }
-        let client = builder.build().map_err(|error| CloudError::config(chain(&error)))?;
+        let client = builder(tls)?.build().or_else(|error| {
+            // A bare container has no certificates; a cloud that speaks plain HTTP needs none.
+            tracing::warn!("no certificate is trusted, so no https address will do: {}", root(&error));
+            builder(tls)?
+                .tls_certs_only([])
+                .build()
+                .map_err(|error| CloudError::config(format!("the HTTP client cannot be made: {}", root(&error))))
+        })?;
         Ok(Self::Http(client))
     }
 
@@ -150,10 +133,38 @@ impl Transport {
             Ok(answer) => answer,
             Err(_) => Err(TransportError {
                 breakage: Breakage::Timeout,
-                message: format!("{host} did not answer within {} s", timeout.as_secs()),
+                message: format!("{host} did not answer within {timeout:?}"),
             }),
         }
     }
+}
+
+fn builder(tls: &Tls) -> Result<reqwest::ClientBuilder, CloudError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(!tls.verify);
+    if let Some(path) = &tls.cacert {
+        let bundle = reqwest::Certificate::from_pem_bundle(&read(path, "cacert")?)
+            .map_err(|error| CloudError::config(format!("cacert {}: {error}", path.display())))?;
+        if bundle.is_empty() {
+            return Err(CloudError::config(format!("cacert {}: no PEM certificate in it", path.display())));
+        }
+        builder = builder.tls_certs_only(bundle);
+    }
+    if let Some(path) = &tls.cert {
+        let mut pem = read(path, "cert")?;
+        if let Some(key) = &tls.key {
+            pem.push(b'\n');
+            pem.extend(read(key, "key")?);
+        }
+        let identity = reqwest::Identity::from_pem(&pem)
+            .map_err(|error| CloudError::config(format!("cert {}: {}", path.display(), root(&error))))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
 }
 
 async fn over_http(client: &reqwest::Client, request: Outgoing) -> Result<Incoming, TransportError> {
@@ -209,17 +220,13 @@ async fn in_process(router: Router, outgoing: Outgoing) -> Result<Incoming, Tran
 fn classify(error: &reqwest::Error) -> Breakage {
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if inner.downcast_ref::<rustls::Error>().is_some() {
+        if is_tls(inner) {
             return Breakage::Tls;
         }
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            if io.kind() == std::io::ErrorKind::ConnectionRefused {
-                return Breakage::Refused;
-            }
-            // An io::Error shows its inner error, not as its source but as itself.
-            if io.get_ref().is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) {
-                return Breakage::Tls;
-            }
+        if let Some(io) = inner.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return Breakage::Refused;
         }
         // The resolver's error type is private to the HTTP client; its text is all that tells it.
         if inner.to_string().starts_with("dns error") {
@@ -234,6 +241,15 @@ fn classify(error: &reqwest::Error) -> Breakage {
     }
 }
 
+/// Whether it is an error of TLS, which the layers below the client wrap in an `io::Error` or two: those show their
+/// inner error not as their source, but as themselves.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().is_some_and(|inner| is_tls(inner)),
+        None => error.is::<rustls::Error>(),
+    }
+}
+
 /// The innermost cause: the outer ones only repeat the URL.
 fn root(error: &reqwest::Error) -> String {
     let mut last: &dyn std::error::Error = error;
@@ -241,10 +257,6 @@ fn root(error: &reqwest::Error) -> String {
         last = inner;
     }
     last.to_string()
-}
-
-fn chain(error: &reqwest::Error) -> String {
-    format!("the HTTP client cannot be made: {}", root(error))
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, CloudError> {

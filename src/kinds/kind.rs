@@ -14,13 +14,13 @@
 //!   values, and leaves out what the service does not give back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::schema::{OnChange, Schema};
 use crate::cloud::{CloudError, Session};
-use crate::diagnostic::Span;
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
 
 /// A live object, as a list or a read of its service showed it.
@@ -127,8 +127,6 @@ pub struct DerivedPart {
     pub kind: &'static str,
     /// Its fields.
     pub fields: Fields,
-    /// Where in the spec it comes from.
-    pub span: Span,
     /// Whether it is made before its owner, which needs it (a port), or after, because it needs its owner (a subnet).
     pub before_owner: bool,
 }
@@ -194,10 +192,39 @@ pub trait Kind: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The name of an object that is not the stack's alone: a shared group goes by its key. `None` for all others.
+    fn own_name(&self, key: &str, fields: &Fields) -> Option<String> {
+        let _ = (key, fields);
+        None
+    }
+
     /// The object that these fields claim, where they claim one. Unknown fields claim nothing yet.
     fn claim(&self, fields: &Fields) -> Option<Claim> {
         let _ = fields;
         None
+    }
+
+    /// Steps of this block that are recorded and shown, but not carried out by this version.
+    fn recorded(&self, fields: &Fields) -> Vec<String> {
+        let _ = fields;
+        Vec::new()
+    }
+
+    /// For kinds whose objects carry no stamp: whether `seen` may be what a create with these (bound) fields made.
+    /// `None` for kinds that are stamped.
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let _ = (fields, seen);
+        None
+    }
+
+    /// How long an object may take to become ready, or to go.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
+    fn gone_when_deleted(&self) -> bool {
+        false
     }
 
     /// Kinds whose declared resources of the same site come before this kind's, though no field names them: an

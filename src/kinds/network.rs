@@ -13,7 +13,6 @@ use super::schema::{Field, Literal, NameRule, OnChange, Schema, Type, attribute,
 use super::subnet;
 use crate::cloud::neutron::{self, Network as Live, Object as _};
 use crate::cloud::{CloudError, ErrorKind, Session};
-use crate::diagnostic::{FileId, Span};
 use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
 
 /// The kind.
@@ -104,14 +103,7 @@ impl Kind for Network {
                 if let Some(network) = common::text(fields, "name") {
                     own.entry("name".to_owned()).or_insert_with(|| Value::String(format!("{network}-{cidr}")));
                 }
-                Some(DerivedPart {
-                    part: format!("subnet[{cidr}]"),
-                    kind: "subnet",
-                    fields: own,
-                    // Values carry no places; whoever called has the block's.
-                    span: Span { file: FileId(0), start: 0, end: 0 },
-                    before_owner: false,
-                })
+                Some(DerivedPart { part: format!("subnet[{cidr}]"), kind: "subnet", fields: own, before_owner: false })
             })
             .collect();
         fields.remove("subnets");

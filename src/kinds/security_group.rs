@@ -93,6 +93,10 @@ impl Kind for SecurityGroup {
         }
     }
 
+    fn own_name(&self, key: &str, fields: &Fields) -> Option<String> {
+        (fields.get("shared") == Some(&Value::Bool(true))).then(|| key.to_owned())
+    }
+
     fn claim(&self, fields: &Fields) -> Option<Claim> {
         let name = fields.get("name").filter(|name| name.as_str().is_some())?;
         is_shared(fields).then(|| Claim { field: "name", value: name.clone(), or_create: true })

@@ -19,7 +19,129 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinds::kind::FieldChange;
 use crate::model::{Address, Fields, Json, RemoteId, SiteAlias, SiteIdentity};
-use crate::state::Origin;
+use crate::observe::Observed;
+use crate::resolve::Desired;
+use crate::state::{Origin, State};
+
+pub mod bind;
+mod check;
+mod decide;
+mod known;
+mod order;
+mod retire;
+mod target;
+
+pub use check::in_words;
+pub use order::graph;
+
+/// What a plan is asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PlanOptions {
+    /// Clean up instead of making.
+    pub destroy: bool,
+    /// With `destroy` or a removal: protected resources that are deleted too.
+    pub include_protected: IncludeProtected,
+    /// Only these and what they need.
+    pub targets: Vec<Address>,
+    /// Replace these though nothing asks for it.
+    pub replace: Vec<Address>,
+    /// Carry on though all of a site's objects are gone.
+    pub accept_missing: bool,
+    /// Believe the state instead of asking the clouds.
+    pub trust_state: bool,
+}
+
+/// Which protected resources may be deleted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum IncludeProtected {
+    /// None.
+    #[default]
+    None,
+    /// These.
+    Only(Vec<Address>),
+    /// All.
+    All,
+}
+
+impl IncludeProtected {
+    fn covers(&self, address: &Address) -> bool {
+        match self {
+            Self::None => false,
+            Self::Only(list) => list.iter().any(|included| included.covers(address)),
+            Self::All => true,
+        }
+    }
+}
+
+/// Why there is no plan, for one resource.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PlanError {
+    /// A stable code.
+    pub code: &'static str,
+    /// The resource it is about.
+    pub address: Option<Address>,
+    /// The field it is about.
+    pub field: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl PlanError {
+    fn new(code: &'static str, address: &Address, message: impl Into<String>) -> Self {
+        Self { code, address: Some(address.clone()), field: None, message: message.into(), help: None }
+    }
+
+    fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Decides what is to be done.
+///
+/// `state` has its open intents resolved already.
+///
+/// # Errors
+/// All reasons why there is no plan, in the order of the addresses.
+pub fn plan(
+    desired: &Desired,
+    observed: &Observed,
+    state: &State,
+    options: &PlanOptions,
+) -> Result<(Plan, Report), Vec<PlanError>> {
+    let (state, renames) = target::renamed(state, desired)?;
+    check::bindings(desired, observed, &state, options)?;
+    let mut planner = decide::Planner::new(desired, observed, &state, options)?;
+    planner.settle();
+    retire::retire(&mut planner);
+    planner.note_renames(&renames);
+    let (actions, report) = planner.finish()?;
+    let (steps, edges) = order::order(&actions, desired, &state);
+    let plan = Plan {
+        stack: state.stack.clone(),
+        lineage: state.lineage.clone(),
+        serial: state.serial,
+        mode: if options.destroy { Mode::Destroy } else { Mode::Apply },
+        at: observed.at,
+        sites: observed.sites.iter().map(|(alias, view)| (alias.clone(), view.identity.clone())).collect(),
+        variables: desired.variables.clone(),
+        renames,
+        actions,
+        steps,
+        edges,
+        outputs: desired.outputs.clone(),
+    };
+    check::invariants(&plan)?;
+    Ok((plan, report))
+}
 
 /// A plan: what is to be done with each resource, and the steps in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
