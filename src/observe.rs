@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::{try_join_all, try_join};
+use futures_util::future::{try_join, try_join_all};
 use jiff::Timestamp;
 
 use crate::cloud::{CloudError, Session};
@@ -72,9 +72,12 @@ pub async fn observe_site(session: &Session, interest: &Interest) -> Result<Site
         let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
         Ok::<_, CloudError>((kind.schema().kind.to_owned(), by_id))
     }));
-    let lookups = try_join_all(interest.lookups.iter().filter_map(|key| Some((key, kinds::by_name(&key.0)?))).map(
-        |(key, kind)| async move { Ok::<_, CloudError>((key.clone(), kind.lookup(session, &key.1).await?)) },
-    ));
+    let lookups =
+        try_join_all(
+            interest.lookups.iter().filter_map(|key| Some((key, kinds::by_name(&key.0)?))).map(
+                |(key, kind)| async move { Ok::<_, CloudError>((key.clone(), kind.lookup(session, &key.1).await?)) },
+            ),
+        );
     let (lists, lookups) = try_join(lists, lookups).await?;
     let mut objects: BTreeMap<_, _> = lists.into_iter().collect();
     read_unlisted(session, interest, &mut objects).await?;

@@ -3,9 +3,9 @@
 //! Pure but for [`items`], which sends one (paginated) request.
 
 use http::Method;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{CloudError, Request, Response, Session};
@@ -45,10 +45,7 @@ pub async fn items<T: DeserializeOwned>(session: &Session, request: Request, key
 ///
 /// # Errors
 /// Every other error of the request; and an answer that is not of the API's shape.
-pub fn found<T: DeserializeOwned>(
-    answer: Result<Response, CloudError>,
-    member: &str,
-) -> Result<Option<T>, CloudError> {
+pub fn found<T: DeserializeOwned>(answer: Result<Response, CloudError>, member: &str) -> Result<Option<T>, CloudError> {
     match answer {
         Ok(response) => response.member(member).map(Some),
         Err(error) if error.is_not_found() => Ok(None),

@@ -44,7 +44,8 @@ static SCHEMA: Schema = Schema {
     ],
     attributes: &[
         attribute("id", "`<server id>/<volume id>`."),
-        attribute("serial", "The disk's serial number in the server: the first 20 characters of the volume's id.").stable(),
+        attribute("serial", "The disk's serial number in the server: the first 20 characters of the volume's id.")
+            .stable(),
         attribute("device_path", "The disk's path in the server, `/dev/disk/by-id/virtio-<serial>`.").stable(),
         attribute("status", "Cinder's word for the volume's state, `in-use` once it is attached."),
     ],
@@ -158,6 +159,10 @@ impl Kind for Attachment {
         if let Some(mount) = fields.get("mount").and_then(Value::as_map) {
             check_mount(mount, mistakes);
         }
+    }
+
+    fn recorded(&self, fields: &Fields) -> Vec<String> {
+        guest_steps(fields)
     }
 
     fn readiness(&self, seen: &Seen) -> Readiness {

@@ -18,7 +18,8 @@ static SCHEMA: Schema = Schema {
     section: "keypairs",
     doc: "A public SSH key that servers are made with. It is yours, not the project's, and each site has its own.",
     fields: &[
-        field("name", Type::Text, "The name in the site. Yours alone: two keypairs of one user cannot share a name.").replace(),
+        field("name", Type::Text, "The name in the site. Yours alone: two keypairs of one user cannot share a name.")
+            .replace(),
         field(
             "public_key",
             Type::TextOrFile,
@@ -97,6 +98,10 @@ impl Kind for Keypair {
             change.effect = Effect::Replace;
         }
         Ok(changes)
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

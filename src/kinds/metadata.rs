@@ -32,10 +32,14 @@ pub fn stamped(want: &Fields, stamp: &Stamp) -> StringMap {
 
 /// Reports keys and values that cannot be.
 pub fn check(fields: &Fields, mistakes: &mut Vec<Mistake>) {
-    let mut mistake = |message: String, help: Option<String>| mistakes.push(Mistake { field: "metadata", message, help });
+    let mut mistake =
+        |message: String, help: Option<String>| mistakes.push(Mistake { field: "metadata", message, help });
     for (key, value) in map(fields).into_iter().flatten() {
         if key == Stamp::METADATA_KEY {
-            mistake(format!("the key `{key}` is taken: anole marks its objects with it"), Some("use another key".into()));
+            mistake(
+                format!("the key `{key}` is taken: anole marks its objects with it"),
+                Some("use another key".into()),
+            );
         }
         if let Some(long) = value.as_str().map(|text| text.chars().count()).filter(|count| *count > LONGEST) {
             mistake(format!("the value of `{key}` has {long} characters; {LONGEST} is the most"), None);

@@ -5,6 +5,7 @@ pub mod flavor;
 pub mod image;
 pub mod keypair;
 pub mod kind;
+pub mod lease;
 mod metadata;
 pub mod schema;
 pub mod volume;
@@ -13,7 +14,7 @@ pub use kind::Kind;
 
 /// Every kind.
 pub static KINDS: &[&dyn Kind] =
-    &[&attachment::Attachment, &flavor::Flavor, &image::Image, &keypair::Keypair, &volume::Volume];
+    &[&attachment::Attachment, &flavor::Flavor, &image::Image, &keypair::Keypair, &lease::Lease, &volume::Volume];
 
 /// The kind of that name.
 #[must_use]

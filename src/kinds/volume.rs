@@ -35,7 +35,8 @@ static SCHEMA: Schema = Schema {
             Type::Ref(RefType::new("image", RefChange::Replace).or_lookup()),
             "An image that the volume starts as a copy of, to boot from it.",
         ),
-        field("availability_zone", Type::Text, "The availability zone to make it in; the site's choice if absent.").replace(),
+        field("availability_zone", Type::Text, "The availability zone to make it in; the site's choice if absent.")
+            .replace(),
         field("metadata", Type::Map(&Type::Text), "Keys and values of your own. Keys that others set are left alone."),
     ],
     attributes: &[

@@ -67,7 +67,8 @@ fn lost_state(desired: &Desired, observed: &Observed) -> Option<PlanError> {
             if let Some(stamp) = &seen.stamp
                 && stamp.stack == desired.stack
                 && stamp.owner == owner
-                && kinds::by_name(&stamp_kind(seen, view)).is_none_or(|kind| !matches!(kind.readiness(seen), Readiness::Ended(_)))
+                && kinds::by_name(&stamp_kind(seen, view))
+                    .is_none_or(|kind| !matches!(kind.readiness(seen), Readiness::Ended(_)))
             {
                 found.entry(stamp.lineage.clone()).or_default().push(stamp.address.clone());
             }
@@ -165,14 +166,19 @@ pub(super) fn notes(planner: &Planner<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
     let works = planner.actions.values().any(|action| matches!(action.verb, Verb::Create | Verb::Replace));
     for action in planner.actions.values() {
-        if action.kind == "lease" && !matches!(action.verb, Verb::Create | Verb::Replace | Verb::Forget | Verb::Delete) {
+        if action.kind == "lease" && !matches!(action.verb, Verb::Create | Verb::Replace | Verb::Forget | Verb::Delete)
+        {
             notes.extend(lease_note(action, planner.observed.at, works));
         }
         if let Some(record) = planner.state.resources.get(&action.address)
             && matches!(action.verb, Verb::Keep | Verb::Update)
         {
             for ((kind, name), id) in pins(record) {
-                let seen = planner.observed.sites.get(&record.site).and_then(|view| view.lookups.get(&(kind.clone(), name.clone())));
+                let seen = planner
+                    .observed
+                    .sites
+                    .get(&record.site)
+                    .and_then(|view| view.lookups.get(&(kind.clone(), name.clone())));
                 if let Some(seen) = seen.filter(|seen| !seen.is_empty() && seen.iter().all(|seen| seen.id != id)) {
                     notes.push(Note {
                         warning: false,

@@ -83,7 +83,10 @@ impl<'a> Planner<'a> {
     /// Parts that go with an owner that is replaced and are not yet replaced themselves.
     fn new_marks(&self) -> Vec<(Address, Reason)> {
         let goes_along = |address: &Address, owner: &Address| {
-            self.desired.resources.get(owner).is_some_and(|owner| owner.needs.iter().any(|need| need.address == *address))
+            self.desired
+                .resources
+                .get(owner)
+                .is_some_and(|owner| owner.needs.iter().any(|need| need.address == *address))
         };
         self.actions
             .values()
@@ -137,9 +140,10 @@ impl<'a> Planner<'a> {
     /// No record: make it, or take what the block means.
     fn decide_new(&self, case: &Case<'_>) -> Result<Action, PlanError> {
         let address = &case.resource.address;
-        let claim = case.resource.adopt.as_ref().map_or_else(|| case.kind.claim(&case.fields), |adopt| {
-            Some(Claim { by: "name", value: adopt.clone(), must_exist: true })
-        });
+        let claim = case.resource.adopt.as_ref().map_or_else(
+            || case.kind.claim(&case.fields),
+            |adopt| Some(Claim { by: "name", value: adopt.clone(), must_exist: true }),
+        );
         let Some(claim) = claim else {
             return Ok(case.action(Verb::Create, vec![Reason::New], None));
         };
@@ -180,7 +184,10 @@ impl<'a> Planner<'a> {
             Some(stamp) if claim.must_exist && stamp.lineage != self.state.lineage => Err(PlanError::new(
                 "adopt-foreign",
                 &case.resource.address,
-                format!("{} {} is managed by stack `{}` as {}", case.resource.kind, seen.id, stamp.stack, stamp.address),
+                format!(
+                    "{} {} is managed by stack `{}` as {}",
+                    case.resource.kind, seen.id, stamp.stack, stamp.address
+                ),
             )
             .help("destroy or `state rm` it there first")),
             _ => Ok(()),
@@ -207,7 +214,10 @@ impl<'a> Planner<'a> {
         for value in record.applied.values() {
             value.visit_refs(&mut |reference| {
                 if let (Target::Resource(lease), "lease") = (&reference.target, reference.kind.as_str()) {
-                    found = self.lease_end(lease).map(|at| Reason::LeaseEnded { lease: lease.clone(), at }).or(found.take());
+                    found = self
+                        .lease_end(lease)
+                        .map(|at| Reason::LeaseEnded { lease: lease.clone(), at })
+                        .or(found.take());
                 }
             });
         }
@@ -220,7 +230,9 @@ impl<'a> Planner<'a> {
         match self.live(record) {
             None => Some(at()),
             Some(seen) => match kinds::by_name(&record.kind)?.readiness(&seen) {
-                Readiness::Ended(_) => Some(seen.attrs.get("end").and_then(Value::as_str).map_or_else(at, str::to_owned)),
+                Readiness::Ended(_) => {
+                    Some(seen.attrs.get("end").and_then(Value::as_str).map_or_else(at, str::to_owned))
+                }
                 _ => None,
             },
         }
@@ -257,7 +269,9 @@ impl<'a> Planner<'a> {
         }
         let verb = if !changes.is_empty() {
             Verb::Update
-        } else if matches!(readiness, Readiness::Pending(_) | Readiness::Scheduled(_)) || record.status == Status::Accepted {
+        } else if matches!(readiness, Readiness::Pending(_) | Readiness::Scheduled(_))
+            || record.status == Status::Accepted
+        {
             reasons.push(Reason::Interrupted);
             Verb::Await
         } else if record.protect != case.protect && case.resource.address.part.is_none() {
@@ -352,7 +366,9 @@ impl<'a> Planner<'a> {
         let kind = reference.kind.replace('_', " ");
         // An id that is exactly the name wins over objects of that name.
         let candidates: Vec<&Seen> = match seen {
-            Some(list) if list.iter().any(|seen| seen.id.0 == name) => list.iter().filter(|seen| seen.id.0 == name).collect(),
+            Some(list) if list.iter().any(|seen| seen.id.0 == name) => {
+                list.iter().filter(|seen| seen.id.0 == name).collect()
+            }
             Some(list) => list.iter().collect(),
             None => Vec::new(),
         };
@@ -460,13 +476,21 @@ fn guard(case: &Case<'_>, action: Action) -> Result<Action, PlanError> {
     let because = action.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let address = &case.resource.address;
     if action.origin == Origin::Adopted {
-        return Err(PlanError::new("adopted-replace", address, format!("{address} is adopted and is never replaced: {because}"))
-            .help("undo the change, or list the field in `ignore_changes`"));
+        return Err(PlanError::new(
+            "adopted-replace",
+            address,
+            format!("{address} is adopted and is never replaced: {because}"),
+        )
+        .help("undo the change, or list the field in `ignore_changes`"));
     }
     let protected = case.record.is_some_and(|record| record.protect) && case.protect;
     if protected {
-        return Err(PlanError::new("protected-replace", address, format!("{address} is protected and would be replaced: {because}"))
-            .help("its data would be lost. Undo the change; or set `protect: false` if that is what you want"));
+        return Err(PlanError::new(
+            "protected-replace",
+            address,
+            format!("{address} is protected and would be replaced: {because}"),
+        )
+        .help("its data would be lost. Undo the change; or set `protect: false` if that is what you want"));
     }
     Ok(action)
 }
@@ -505,7 +529,9 @@ fn pin(wanted: &Fields, bound: &Fields) -> Fields {
     }
     wanted
         .iter()
-        .map(|(name, value)| (name.clone(), bound.get(name).map_or_else(|| value.clone(), |bound| pin_value(value, bound))))
+        .map(|(name, value)| {
+            (name.clone(), bound.get(name).map_or_else(|| value.clone(), |bound| pin_value(value, bound)))
+        })
         .collect()
 }
 

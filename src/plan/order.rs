@@ -16,8 +16,12 @@ pub(super) fn by_needs(desired: &Desired) -> Result<Vec<Address>, Vec<PlanError>
     let mut waiting: BTreeMap<&Address, BTreeSet<&Address>> = BTreeMap::new();
     let mut needed_by: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
     for (address, resource) in &desired.resources {
-        let needs: BTreeSet<_> =
-            resource.needs.iter().map(|need| &need.address).filter(|need| desired.resources.contains_key(need)).collect();
+        let needs: BTreeSet<_> = resource
+            .needs
+            .iter()
+            .map(|need| &need.address)
+            .filter(|need| desired.resources.contains_key(need))
+            .collect();
         for need in &needs {
             needed_by.entry(need).or_default().push(address);
         }
@@ -51,11 +55,7 @@ pub(super) fn order(actions: &BTreeMap<Address, Action>, desired: &Desired, stat
     builder.steps(state, desired);
     builder.forward(desired);
     builder.backward(state, desired);
-    let edges = builder
-        .edges
-        .into_iter()
-        .map(|((before, after), accepted)| Edge { before, after, accepted })
-        .collect();
+    let edges = builder.edges.into_iter().map(|((before, after), accepted)| Edge { before, after, accepted }).collect();
     (builder.steps, edges)
 }
 

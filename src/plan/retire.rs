@@ -42,10 +42,8 @@ fn retire_one(planner: &Planner<'_>, address: &Address, record: &ResourceState) 
         _ => None,
     });
     let Some(live) = live.filter(|_| ended.is_none()) else {
-        let reason = ended.map_or_else(
-            || planner.ended_lease(record).unwrap_or(Reason::Missing),
-            |how| Reason::Ended { how },
-        );
+        let reason =
+            ended.map_or_else(|| planner.ended_lease(record).unwrap_or(Reason::Missing), |how| Reason::Ended { how });
         return action(address, record, None, Verb::Forget, vec![why, reason]);
     };
     if protect && !planner.options.include_protected.covers(address) {
@@ -107,7 +105,11 @@ fn warn_of_renames(planner: &mut Planner<'_>) {
     let (held, made) = (of_verb(Verb::Hold), of_verb(Verb::Create));
     for (new, kind) in &made {
         for (old, _) in held.iter().filter(|(_, held_kind)| held_kind == kind) {
-            planner.note(new, true, format!("{new} is new while {old} is kept: a rename? add `was: {old}` to the block"));
+            planner.note(
+                new,
+                true,
+                format!("{new} is new while {old} is kept: a rename? add `was: {old}` to the block"),
+            );
         }
     }
 }

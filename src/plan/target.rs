@@ -15,7 +15,8 @@ pub(super) fn renamed(state: &State, desired: &Desired) -> Result<(State, Vec<(A
     let mut done = Vec::new();
     let mut errors = Vec::new();
     let mut move_with_parts = |loaded: &mut Loaded, from: &Address, to: &Address| {
-        let moved: Vec<_> = loaded.state.resources.keys().filter(|address| is_or_part_of(address, from)).cloned().collect();
+        let moved: Vec<_> =
+            loaded.state.resources.keys().filter(|address| is_or_part_of(address, from)).cloned().collect();
         for address in moved {
             let to = Address { part: address.part.clone(), ..to.clone() };
             loaded.fold(crate::state::Entry::Rename { from: address.clone(), to: to.clone() });
@@ -28,9 +29,8 @@ pub(super) fn renamed(state: &State, desired: &Desired) -> Result<(State, Vec<(A
         }
         if state.resources.contains_key(to) {
             errors.push(
-                PlanError::new("rename-taken", to, format!("`{to}` was `{from}`, but the state has both")).help(format!(
-                    "remove `was:`, or drop one of them with `anole state rm {from}`"
-                )),
+                PlanError::new("rename-taken", to, format!("`{to}` was `{from}`, but the state has both"))
+                    .help(format!("remove `was:`, or drop one of them with `anole state rm {from}`")),
             );
             continue;
         }
