@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::wire::{found, items, segment};
+use super::answers::{found, items, segment};
 use super::{CloudError, Request, Service, Session};
 
 /// An image.

@@ -9,6 +9,7 @@
 //!   ([`CloudError::may_have_happened`]) and the applier looks for the object by its stamp.
 //! - This module knows nothing of specs, plans or states.
 
+pub mod answers;
 pub mod blazar;
 pub mod cinder;
 pub mod error;
@@ -16,7 +17,6 @@ pub mod glance;
 pub mod nova;
 pub mod request;
 pub mod session;
-pub mod wire;
 
 pub use error::{CloudError, ErrorKind};
 pub use request::{Request, Response, Service};

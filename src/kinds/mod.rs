@@ -8,13 +8,21 @@ pub mod kind;
 pub mod lease;
 mod metadata;
 pub mod schema;
+pub mod server;
 pub mod volume;
 
 pub use kind::Kind;
 
 /// Every kind.
-pub static KINDS: &[&dyn Kind] =
-    &[&attachment::Attachment, &flavor::Flavor, &image::Image, &keypair::Keypair, &lease::Lease, &volume::Volume];
+pub static KINDS: &[&dyn Kind] = &[
+    &attachment::Attachment,
+    &flavor::Flavor,
+    &image::Image,
+    &keypair::Keypair,
+    &lease::Lease,
+    &server::Server,
+    &volume::Volume,
+];
 
 /// The kind of that name.
 #[must_use]
