@@ -10,14 +10,33 @@
 //! - This module knows nothing of specs, plans or states.
 
 pub mod answers;
+mod auth;
 pub mod blazar;
+mod catalog;
 pub mod cinder;
+mod clouds_yaml;
+pub mod config;
 pub mod error;
 pub mod glance;
+mod limits;
+mod nearest;
 pub mod nova;
+mod oidc;
+mod refusal;
 pub mod request;
+pub mod retry;
 pub mod session;
+mod settings;
+mod token;
+pub mod transport;
+mod versions;
+mod wire;
 
+pub use config::{CloudConfig, Environment};
 pub use error::{CloudError, ErrorKind};
 pub use request::{Request, Response, Service};
-pub use session::Session;
+pub use session::{Session, SessionOptions};
+pub use transport::Transport;
+
+#[cfg(test)]
+mod tests;
