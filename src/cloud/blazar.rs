@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answers::{deleted, found, items, minute, segment, time};
+use super::shapes::{deleted, found, items, minute, segment, time};
 use super::{CloudError, Request, Service, Session};
 use crate::model::Json;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answers::{deleted, found, items, segment};
+use super::shapes::{deleted, found, items, segment};
 use super::{CloudError, Request, Service, Session};
 use crate::model::{Json, StringMap};
 
@@ -72,7 +72,7 @@ impl Volume {
     /// When it was made.
     #[must_use]
     pub fn created_at(&self) -> Option<Timestamp> {
-        self.created_at.as_deref().and_then(super::answers::time)
+        self.created_at.as_deref().and_then(super::shapes::time)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::answers::{found, items, segment};
+use super::shapes::{found, items, segment};
 use super::{CloudError, Request, Service, Session};
 
 /// An image.

@@ -9,7 +9,7 @@
 //!   ([`CloudError::may_have_happened`]) and the applier looks for the object by its stamp.
 //! - This module knows nothing of specs, plans or states.
 
-pub mod answers;
+pub mod shapes;
 mod auth;
 pub mod blazar;
 mod catalog;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-use super::answers::{deleted, found, items, segment};
+use super::shapes::{deleted, found, items, segment};
 use super::{CloudError, Request, Service, Session};
 use crate::model::{Json, StringMap};
 
@@ -319,6 +319,6 @@ impl Server {
     /// When it was made.
     #[must_use]
     pub fn created_at(&self) -> Option<Timestamp> {
-        self.created.as_deref().and_then(super::answers::time)
+        self.created.as_deref().and_then(super::shapes::time)
     }
 }

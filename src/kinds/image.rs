@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::kind::{Kind, OpCx, Readiness, Seen, Update};
 use super::schema::{NameRule, Schema, attribute};
-use crate::cloud::{CloudError, Session, answers, glance};
+use crate::cloud::{CloudError, Session, glance, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 /// An image of the site.
@@ -42,7 +42,7 @@ fn seen(image: glance::Image) -> Seen {
         fault: None,
         stamp: None,
         user_id: None,
-        created_at: image.created_at.as_deref().and_then(answers::time),
+        created_at: image.created_at.as_deref().and_then(shapes::time),
     }
 }
 

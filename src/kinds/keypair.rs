@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen, Sides, Update};
 use super::schema::{NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, answers, nova};
+use crate::cloud::{CloudError, ErrorKind, Session, nova, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A keypair.
@@ -60,7 +60,7 @@ fn seen(session: &Session, keypair: nova::Keypair) -> Seen {
         stamp: None,
         // Nova lists a user's own keypairs and nobody else's.
         user_id: Some(session.identity().user_id.clone()),
-        created_at: keypair.created_at.as_deref().and_then(answers::time),
+        created_at: keypair.created_at.as_deref().and_then(shapes::time),
     }
 }
 

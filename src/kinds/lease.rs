@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update};
 use super::schema::{Attribute, Field, NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, answers, blazar};
+use crate::cloud::{CloudError, ErrorKind, Session, blazar, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 mod reservations;
@@ -72,7 +72,7 @@ fn minute(time: Timestamp) -> String {
 }
 
 fn time_of(fields: &Fields, name: &str) -> Option<Timestamp> {
-    fields.get(name).and_then(Value::as_str).and_then(answers::time)
+    fields.get(name).and_then(Value::as_str).and_then(shapes::time)
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> i64 {
@@ -101,7 +101,7 @@ fn seen(lease: blazar::Lease) -> Seen {
         fault: None,
         stamp: None,
         user_id: lease.user_id,
-        created_at: lease.created_at.as_deref().and_then(answers::time),
+        created_at: lease.created_at.as_deref().and_then(shapes::time),
     }
 }
 
@@ -179,7 +179,7 @@ fn check_times(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
     };
     for name in ["start", "end"] {
         if let Some(time) = time_of(fields, name) {
-            fields.insert(name.to_owned(), text(answers::minute(time)));
+            fields.insert(name.to_owned(), text(shapes::minute(time)));
         }
     }
     let given = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
@@ -297,7 +297,7 @@ impl Kind for Lease {
                 ("end" | "duration", after) => {
                     let end = match after {
                         Value::Int(duration) => time_of(update.live, "start").and_then(|start| later(start, *duration)),
-                        other => other.as_str().and_then(answers::time),
+                        other => other.as_str().and_then(shapes::time),
                     };
                     let end =
                         end.ok_or_else(|| CloudError::config(format!("{}: when it ends is not known", cx.address)))?;
