@@ -1,6 +1,7 @@
 //! anole
 #![forbid(unsafe_code)]
 pub mod apply;
+pub mod cli;
 pub mod cloud;
 pub mod diagnostic;
 pub mod kinds;
@@ -11,3 +12,4 @@ pub mod resolve;
 pub mod spec;
 pub mod stamp;
 pub mod state;
+pub mod ui;

@@ -9,7 +9,6 @@
 //!   ([`CloudError::may_have_happened`]) and the applier looks for the object by its stamp.
 //! - This module knows nothing of specs, plans or states.
 
-pub mod shapes;
 mod auth;
 pub mod blazar;
 mod catalog;
@@ -20,6 +19,7 @@ pub mod error;
 pub mod glance;
 mod limits;
 mod nearest;
+pub mod neutron;
 pub mod nova;
 mod oidc;
 mod refusal;
@@ -27,6 +27,7 @@ pub mod request;
 pub mod retry;
 pub mod session;
 mod settings;
+pub mod shapes;
 mod token;
 pub mod transport;
 mod versions;

@@ -22,21 +22,24 @@ pub(super) async fn access_token(
     password: &SecretString,
 ) -> Result<SecretString, CloudError> {
     let endpoint = endpoint(wire, client).await?;
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "password")
-        .append_pair("username", username)
-        .append_pair("password", password.expose_secret())
-        .append_pair("scope", &client.scope);
-    let mut ask = Ask::new(Service::Identity, Method::POST, endpoint.clone(), endpoint.as_str());
-    match &client.secret {
-        Some(secret) => {
-            ask.headers.insert(http::header::AUTHORIZATION, basic(&client.id, secret)?);
+    // The form's serializer is not `Send`: it must not live across the wait.
+    let ask = {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "password")
+            .append_pair("username", username)
+            .append_pair("password", password.expose_secret())
+            .append_pair("scope", &client.scope);
+        let mut ask = Ask::new(Service::Identity, Method::POST, endpoint.clone(), endpoint.as_str());
+        match &client.secret {
+            Some(secret) => {
+                ask.headers.insert(http::header::AUTHORIZATION, basic(&client.id, secret)?);
+            }
+            None => {
+                form.append_pair("client_id", &client.id);
+            }
         }
-        None => {
-            form.append_pair("client_id", &client.id);
-        }
-    }
-    let ask = ask.body("application/x-www-form-urlencoded", form.finish());
+        ask.body("application/x-www-form-urlencoded", form.finish())
+    };
     let answer = wire.send(&ask).await.map_err(|error| provider(error, &endpoint))?;
     token_in(&answer, &endpoint)
 }

@@ -271,13 +271,7 @@ impl Kind for Lease {
         let start = time_of(want, "start");
         let end = match want.get("duration").and_then(Value::as_int) {
             None => time_of(want, "end"),
-            Some(duration) => {
-                let start = match start {
-                    Some(start) => start,
-                    None => blazar::now(cx.session).await?,
-                };
-                later(start, duration)
-            }
+            Some(duration) => later(start.unwrap_or_else(|| blazar::now(cx.session)), duration),
         };
         let end = end.ok_or_else(|| CloudError::config(format!("{}: when it ends is not known", cx.address)))?;
         let body = json!({

@@ -2,26 +2,39 @@
 
 pub mod attachment;
 pub mod flavor;
+pub mod floating_ip;
 pub mod image;
 pub mod keypair;
 pub mod kind;
 pub mod lease;
 mod metadata;
+pub mod network;
+mod neutron;
+pub mod port;
+pub mod router;
 pub mod schema;
+pub mod security_group;
 pub mod server;
+pub mod subnet;
 pub mod volume;
 
 pub use kind::Kind;
 
-/// Every kind.
+/// Every kind, in the order in which a plan shows them.
 pub static KINDS: &[&dyn Kind] = &[
-    &attachment::Attachment,
-    &flavor::Flavor,
-    &image::Image,
-    &keypair::Keypair,
     &lease::Lease,
-    &server::Server,
+    &keypair::Keypair,
+    &security_group::SecurityGroup,
+    &network::Network,
+    &subnet::Subnet,
+    &router::Router,
     &volume::Volume,
+    &port::Port,
+    &server::Server,
+    &floating_ip::FloatingIp,
+    &attachment::Attachment,
+    &image::Image,
+    &flavor::Flavor,
 ];
 
 /// The kind of that name.

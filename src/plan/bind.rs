@@ -36,7 +36,7 @@ pub fn bind(value: &Value, known: &dyn Known) -> Value {
 fn bind_reference(reference: &Reference, known: &dyn Known) -> Reference {
     let id = match &reference.target {
         Target::Resource(address) => known.id(address),
-        Target::Lookup(name) => known.lookup(&reference.kind, name),
+        Target::Lookup(name) => known.lookup(&reference.kind, name).or_else(|| reference.id.clone()),
         Target::Live => reference.id.clone(),
     };
     Reference { id, ..reference.clone() }

@@ -142,7 +142,7 @@ impl<'a> Planner<'a> {
         let address = &case.resource.address;
         let claim = case.resource.adopt.as_ref().map_or_else(
             || case.kind.claim(&case.fields),
-            |adopt| Some(Claim { by: "name", value: adopt.clone(), must_exist: true }),
+            |adopt| Some(Claim { field: "name", value: Value::text(adopt.clone()), or_create: false }),
         );
         let Some(claim) = claim else {
             return Ok(case.action(Verb::Create, vec![Reason::New], None));
@@ -154,10 +154,10 @@ impl<'a> Planner<'a> {
             .collect();
         let kind = case.resource.kind.replace('_', " ");
         match found.as_slice() {
-            [] if claim.must_exist => Err(PlanError::new(
+            [] if !claim.or_create => Err(PlanError::new(
                 "nothing-to-adopt",
                 address,
-                format!("site `{}` has no {kind} with {} `{}`", case.resource.site, claim.by, claim.value),
+                format!("site `{}` has no {kind} with {} `{}`", case.resource.site, claim.field, shown(&claim.value)),
             )
             .help("it must exist already; leave it out to have anole make one")),
             [] => Ok(Action { origin: Origin::Adopted, ..case.action(Verb::Create, vec![Reason::New], None) }),
@@ -172,7 +172,7 @@ impl<'a> Planner<'a> {
             several => Err(PlanError::new(
                 "ambiguous-adopt",
                 address,
-                format!("several {kind}s have {} `{}`: {}", claim.by, claim.value, list_ids(several)),
+                format!("several {kind}s have {} `{}`: {}", claim.field, shown(&claim.value), list_ids(several)),
             )
             .help("name the one that is meant by its id")),
         }
@@ -181,7 +181,7 @@ impl<'a> Planner<'a> {
     /// An object stamped by another stack is that stack's, unless both share it.
     fn refuse_foreign(&self, case: &Case<'_>, claim: &Claim, seen: &Seen) -> Result<(), PlanError> {
         match &seen.stamp {
-            Some(stamp) if claim.must_exist && stamp.lineage != self.state.lineage => Err(PlanError::new(
+            Some(stamp) if !claim.or_create && stamp.lineage != self.state.lineage => Err(PlanError::new(
                 "adopt-foreign",
                 &case.resource.address,
                 format!(
@@ -496,10 +496,15 @@ fn guard(case: &Case<'_>, action: Action) -> Result<Action, PlanError> {
 }
 
 fn claim_matches(claim: &Claim, seen: &Seen) -> bool {
-    if claim.by == "name" {
-        return seen.name == claim.value || seen.id.0 == claim.value;
+    if claim.field == "name" {
+        let wanted = claim.value.as_str().unwrap_or_default();
+        return seen.name == wanted || seen.id.0 == wanted;
     }
-    seen.attrs.get(claim.by).and_then(Value::as_str) == Some(claim.value.as_str())
+    seen.attrs.get(claim.field).is_some_and(|value| value.same(&claim.value))
+}
+
+fn shown(value: &Value) -> String {
+    value.to_plain().map_or_else(String::new, |json| json.as_str().map_or_else(|| json.to_string(), str::to_owned))
 }
 
 /// The ids that the last apply found for undeclared names.

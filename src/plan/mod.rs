@@ -31,6 +31,9 @@ mod order;
 mod retire;
 mod target;
 
+pub use check::in_words;
+pub use order::graph;
+
 /// What a plan is asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanOptions {

@@ -1,20 +1,30 @@
-//! From a [`Spec`](crate::spec::Spec) to what is wanted: instances, names, defaults, references, types.
+//! From a [`Spec`] to what is wanted: instances, names, defaults, references, types.
 //!
 //! ```text
 //! Spec + variables + environment ──instances──▶ blocks × keys ──decode (kinds' tables)──▶ Fields ──check, derive──▶ Desired
 //! ```
 //!
 //! Invariants:
-//! - Pure; the environment and the identities are inputs.
+//! - Pure; the environment, the files a spec names and the identities are inputs.
 //! - All mistakes of all blocks are reported in one run, each once, at its place.
 //! - In a [`Desired`] every reference names an existing resource or a lookup, and the references have no cycle.
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::Span;
+use crate::diagnostic::{Diagnostics, Span};
 use crate::kinds::schema::{RefChange, Until};
-use crate::model::{Address, Fields, Json, SiteAlias, Value};
-use crate::spec::Site;
+use crate::model::{Address, Fields, Json, SiteAlias, SiteIdentity, Value};
+use crate::spec::variables::Settled;
+use crate::spec::{Site, Spec};
+
+mod blocks;
+pub mod decode;
+mod instances;
+mod needs;
+pub mod text;
+pub mod units;
+
+pub use decode::Files;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +64,8 @@ pub struct Resource {
     pub needs: Vec<Need>,
     /// The block.
     pub span: Span,
+    /// The fields' places.
+    pub field_spans: BTreeMap<String, Span>,
 }
 
 /// That a resource needs another.
@@ -65,4 +77,47 @@ pub struct Need {
     pub change: RefChange,
     /// How far it must be first.
     pub until: Until,
+}
+
+/// What a resolution takes besides the spec.
+pub struct Inputs<'a> {
+    /// The variables in force, sensitive ones included.
+    pub variables: &'a BTreeMap<String, Settled>,
+    /// The environment, for `${env.X}`.
+    pub env: &'a BTreeMap<String, String>,
+    /// Files that fields name.
+    pub files: &'a dyn Files,
+    /// Who is signed in where; empty before sign-in, when a spec is only checked.
+    pub identities: &'a BTreeMap<SiteAlias, SiteIdentity>,
+}
+
+/// Resolves a spec. After errors in `diagnostics` the answer is of no use.
+#[must_use]
+pub fn resolve(spec: &Spec, inputs: &Inputs<'_>, diagnostics: &mut Diagnostics) -> Desired {
+    let instances = instances::expand(spec, inputs, diagnostics);
+    let mut builder = blocks::Builder::new(spec, inputs, &instances, diagnostics);
+    let (resources, renames) = builder.resources();
+    let outputs = builder.outputs();
+    let mut desired = Desired {
+        stack: spec.stack.value.clone(),
+        sites: used_sites(spec, &resources),
+        variables: remembered(inputs.variables),
+        resources,
+        renames,
+        outputs,
+    };
+    needs::complete(&mut desired, diagnostics);
+    desired
+}
+
+/// The sites that resources stand on; all declared ones where none does.
+fn used_sites(spec: &Spec, resources: &BTreeMap<Address, Resource>) -> BTreeMap<SiteAlias, Site> {
+    let used = |alias: &&SiteAlias| resources.is_empty() || resources.values().any(|resource| resource.site == **alias);
+    spec.sites.keys().filter(used).filter_map(|alias| Some((alias.clone(), spec.sites.get(alias)?.clone()))).collect()
+}
+
+/// The variables that a state remembers: all but the sensitive ones.
+fn remembered(variables: &BTreeMap<String, Settled>) -> BTreeMap<String, Json> {
+    let open = variables.iter().filter(|(_, settled)| !settled.sensitive);
+    open.map(|(name, settled)| (name.clone(), Json::from(settled.value.clone()))).collect()
 }

@@ -16,6 +16,14 @@ use std::collections::BTreeMap;
 use crate::diagnostic::Span;
 use crate::model::{Address, SiteAlias};
 
+pub mod load;
+pub mod names;
+pub mod parse;
+pub mod suggest;
+pub mod template;
+pub mod variables;
+pub mod yaml;
+
 /// A YAML node with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {

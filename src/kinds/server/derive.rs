@@ -3,7 +3,6 @@
 //! Pure. The security groups go to the ports, where they are changed in place; the server keeps a list of its ports, so
 //! that a port made anew makes the server anew.
 
-use crate::diagnostic::{FileId, Span};
 use crate::kinds::kind::{DerivedPart, Mistake};
 use crate::model::{Address, Fields, Part, Reference, Target, Template, Value};
 
@@ -32,9 +31,7 @@ pub(super) fn ports(address: &Address, fields: &mut Fields) -> Vec<DerivedPart> 
         }));
         port.extend(fixed_ip.map(|ip| ("fixed_ip".to_owned(), ip.clone())));
         port.extend(groups.clone().map(|groups| ("security_groups".to_owned(), groups)));
-        // The engine knows where the block stands; a part's own place is the block's.
-        let span = Span { file: FileId(0), start: 0, end: 0 };
-        parts.push(DerivedPart { part, kind: PORT, fields: port, span, before_owner: true });
+        parts.push(DerivedPart { part, kind: PORT, fields: port, before_owner: true });
     }
     let ports = parts.iter().map(|part| {
         let target = Target::Resource(address.with_part(part.part.clone()));
