@@ -161,6 +161,10 @@ impl Kind for Attachment {
         }
     }
 
+    fn recorded(&self, fields: &Fields) -> Vec<String> {
+        guest_steps(fields)
+    }
+
     fn readiness(&self, seen: &Seen) -> Readiness {
         match seen.status.as_str() {
             "reserved" | "attaching" | "detaching" | "available" => Readiness::Pending(seen.status.clone()),

@@ -100,6 +100,10 @@ impl Kind for Keypair {
         Ok(changes)
     }
 
+    fn gone_when_deleted(&self) -> bool {
+        true
+    }
+
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         Ok(nova::keypairs(session).await?.into_iter().map(|keypair| seen(session, keypair)).collect())
     }

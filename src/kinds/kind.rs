@@ -241,6 +241,13 @@ pub trait Kind: Send + Sync + 'static {
         Ok(diff_fields(self.schema(), sides))
     }
 
+    /// Adds to what an object showed what its service cannot tell and the applied fields can: the names of a lease's
+    /// reservations. Called with the record's fields whenever an object's attributes are compared, bound or recorded.
+    /// Doing it twice changes nothing.
+    fn complete(&self, applied: &Fields, attrs: &mut Fields) {
+        let _ = (applied, attrs);
+    }
+
     /// What deleting the object would lose, if it holds data.
     fn data_loss(&self, live: &Seen) -> Option<String> {
         let _ = live;
