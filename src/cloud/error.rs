@@ -39,8 +39,8 @@ pub struct CloudError {
     pub kind: ErrorKind,
     /// The service; none for mistakes in the configuration.
     pub service: Option<Service>,
-    /// `POST /servers`; empty for mistakes in the configuration.
-    pub request: String,
+    /// `POST /servers`; empty for mistakes in the configuration. Boxed, for errors travel in every result.
+    pub request: Box<str>,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// The service's message, or what went wrong on the way.
@@ -61,7 +61,7 @@ impl CloudError {
         Self {
             kind: ErrorKind::Config,
             service: None,
-            request: String::new(),
+            request: Box::default(),
             status: None,
             message: message.into(),
             code: None,
@@ -73,7 +73,7 @@ impl CloudError {
 
     /// A failure of a request, with only its kind and message known.
     pub fn new(kind: ErrorKind, service: Service, method: &Method, path: &str, message: impl Into<String>) -> Self {
-        Self { kind, service: Some(service), request: format!("{method} {path}"), ..Self::config(message) }
+        Self { kind, service: Some(service), request: format!("{method} {path}").into(), ..Self::config(message) }
     }
 
     /// An answer that is not of the API's shape.
@@ -91,11 +91,7 @@ impl CloudError {
     /// Takes the request id from an answer's headers.
     #[must_use]
     pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
-        self.request_id = ["x-openstack-request-id", "x-compute-request-id", "x-trans-id"]
-            .iter()
-            .find_map(|name| headers.get(*name))
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        self.request_id = super::wire::request_id(headers).map(str::to_owned);
         self
     }
 

@@ -9,10 +9,35 @@
 //!   ([`CloudError::may_have_happened`]) and the applier looks for the object by its stamp.
 //! - This module knows nothing of specs, plans or states.
 
+mod auth;
+pub mod blazar;
+mod catalog;
+pub mod cinder;
+mod clouds_yaml;
+pub mod config;
 pub mod error;
+pub mod glance;
+mod limits;
+mod nearest;
+pub mod neutron;
+pub mod nova;
+mod oidc;
+mod refusal;
 pub mod request;
+pub mod retry;
 pub mod session;
+mod settings;
+pub mod shapes;
+mod token;
+pub mod transport;
+mod versions;
+mod wire;
 
+pub use config::{CloudConfig, Environment};
 pub use error::{CloudError, ErrorKind};
 pub use request::{Request, Response, Service};
-pub use session::Session;
+pub use session::{Session, SessionOptions};
+pub use transport::Transport;
+
+#[cfg(test)]
+mod tests;

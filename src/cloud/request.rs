@@ -28,6 +28,30 @@ pub enum Service {
 }
 
 impl Service {
+    /// Every service.
+    pub const ALL: [Self; 7] = [
+        Self::Identity,
+        Self::Compute,
+        Self::Network,
+        Self::BlockStorage,
+        Self::Image,
+        Self::Reservation,
+        Self::ObjectStore,
+    ];
+
+    /// The service's name in the `OpenStack-API-Version` header. Cinder's is `volume`: it refuses `block-storage`.
+    pub(super) fn microversion_name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Compute => "compute",
+            Self::Network => "network",
+            Self::BlockStorage => "volume",
+            Self::Image => "image",
+            Self::Reservation => "reservation",
+            Self::ObjectStore => "object-store",
+        }
+    }
+
     /// The service's project name, as people say it.
     #[must_use]
     pub fn project(self) -> &'static str {
@@ -50,7 +74,7 @@ impl fmt::Display for Service {
 }
 
 /// A request, relative to a service's versioned endpoint: `GET /servers/detail`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     /// The service.
     pub service: Service,
@@ -60,6 +84,8 @@ pub struct Request {
     pub path: String,
     /// The query.
     pub query: Vec<(String, String)>,
+    /// Headers besides those that the session sets.
+    pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Option<Json>,
     /// The microversion, `2.79`; without one the service's oldest is asked for.
@@ -70,7 +96,8 @@ pub struct Request {
 
 impl Request {
     fn new(service: Service, method: Method, path: impl Into<String>, repeatable: bool) -> Self {
-        Self { service, method, path: path.into(), query: Vec::new(), body: None, microversion: None, repeatable }
+        let (query, headers) = (Vec::new(), Vec::new());
+        Self { service, method, path: path.into(), query, headers, body: None, microversion: None, repeatable }
     }
 
     /// A read; safe to repeat.
@@ -100,6 +127,13 @@ impl Request {
         self
     }
 
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
     /// Asks for a microversion.
     #[must_use]
     pub fn microversion(mut self, version: &'static str) -> Self {
@@ -115,8 +149,22 @@ impl Request {
     }
 }
 
+/// Without the body, which may hold a secret.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("service", &self.service)
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("query", &self.query)
+            .field("microversion", &self.microversion)
+            .field("repeatable", &self.repeatable)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A successful answer (2xx or 3xx).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Response {
     /// The status.
     pub status: StatusCode,
@@ -126,6 +174,14 @@ pub struct Response {
     pub body: Json,
     /// What was asked, for errors about the answer: `GET /servers/detail`.
     pub(crate) asked: (Service, Method, String),
+}
+
+/// Without headers and body, which may hold a secret.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (service, method, path) = &self.asked;
+        write!(f, "Response({service} {method} {path}: {})", self.status)
+    }
 }
 
 impl Response {

@@ -14,13 +14,13 @@
 //!   values, and leaves out what the service does not give back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::schema::{OnChange, Schema};
 use crate::cloud::{CloudError, Session};
-use crate::diagnostic::Span;
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
 
 /// A live object, as a list or a read of its service showed it.
@@ -127,10 +127,22 @@ pub struct DerivedPart {
     pub kind: &'static str,
     /// Its fields.
     pub fields: Fields,
-    /// Where in the spec it comes from.
-    pub span: Span,
     /// Whether it is made before its owner, which needs it (a port), or after, because it needs its owner (a subnet).
     pub before_owner: bool,
+}
+
+/// An object that is taken over in place of being made: a floating IP by its address, a shared group by its name.
+///
+/// What is claimed is treated as adopted ([`crate::state::Origin::Adopted`]): it is never replaced and never deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The field or attribute of [`Seen::attrs`] that tells the object.
+    pub field: &'static str,
+    /// What it holds in the object that is meant.
+    pub value: Value,
+    /// What to do when no object of the project matches: make one, which is then never deleted either, or report an
+    /// error. Several that match are an error in any case.
+    pub or_create: bool,
 }
 
 /// What an operation may use: the site's session, who we are, and the stamp to write.
@@ -180,12 +192,60 @@ pub trait Kind: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The name of an object that is not the stack's alone: a shared group goes by its key. `None` for all others.
+    fn own_name(&self, key: &str, fields: &Fields) -> Option<String> {
+        let _ = (key, fields);
+        None
+    }
+
+    /// The object that these fields claim, where they claim one. Unknown fields claim nothing yet.
+    fn claim(&self, fields: &Fields) -> Option<Claim> {
+        let _ = fields;
+        None
+    }
+
+    /// Steps of this block that are recorded and shown, but not carried out by this version.
+    fn recorded(&self, fields: &Fields) -> Vec<String> {
+        let _ = fields;
+        Vec::new()
+    }
+
+    /// For kinds whose objects carry no stamp: whether `seen` may be what a create with these (bound) fields made.
+    /// `None` for kinds that are stamped.
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let _ = (fields, seen);
+        None
+    }
+
+    /// How long an object may take to become ready, or to go.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
+    fn gone_when_deleted(&self) -> bool {
+        false
+    }
+
+    /// Kinds whose declared resources of the same site come before this kind's, though no field names them: an
+    /// address can be bound only once a router connects its server's network, and that router deleted only after.
+    fn follows(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The differences, field by field. `ignore_changes` is applied by the caller.
     ///
     /// # Errors
     /// A change that can be made neither in place nor by replacement.
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         Ok(diff_fields(self.schema(), sides))
+    }
+
+    /// Adds to what an object showed what its service cannot tell and the applied fields can: the names of a lease's
+    /// reservations. Called with the record's fields whenever an object's attributes are compared, bound or recorded.
+    /// Doing it twice changes nothing.
+    fn complete(&self, applied: &Fields, attrs: &mut Fields) {
+        let _ = (applied, attrs);
     }
 
     /// What deleting the object would lose, if it holds data.

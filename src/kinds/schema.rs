@@ -141,7 +141,7 @@ pub struct RefType {
 }
 
 /// What a reference's change takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefChange {
     /// This object is replaced.
     Replace,
@@ -155,7 +155,7 @@ pub enum RefChange {
 }
 
 /// How far a target must be before what names it may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Until {
     /// Its service accepted it: its id is known.
     Accepted,

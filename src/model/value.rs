@@ -240,7 +240,10 @@ impl From<Value> for Json {
             Value::String(text) => Self::String(text),
             Value::List(items) => Self::Array(items.into_iter().map(Self::from).collect()),
             Value::Map(fields) => {
-                Self::Object(fields.into_iter().map(|(key, value)| (key, Self::from(value))).collect())
+                // A map of the user's or a service's own may have the marking key too, and must read back as itself.
+                let own = fields.contains_key(MARK);
+                let map = Self::Object(fields.into_iter().map(|(key, value)| (key, Self::from(value))).collect());
+                if own { marked("map", map) } else { map }
             }
             Value::Ref(Reference { kind, target, id }) => {
                 let (address, text) = match target {
@@ -264,15 +267,15 @@ impl TryFrom<Json> for Value {
             Json::Array(items) => Self::List(items.into_iter().map(Self::try_from).collect::<Result<_, _>>()?),
             Json::Object(map) => match map.get(MARK).and_then(Json::as_str) {
                 Some(what) => marked_value(what, map.get("value").unwrap_or(&Json::Null))?,
-                None => Self::Map(
-                    map.into_iter()
-                        .map(|(key, value)| Ok((key, Self::try_from(value)?)))
-                        .collect::<Result<_, String>>()?,
-                ),
+                None => Self::Map(read_fields(map)?),
             },
             other => Self::from_plain(&other),
         })
     }
+}
+
+fn read_fields(map: serde_json::Map<String, Json>) -> Result<Fields, String> {
+    map.into_iter().map(|(key, value)| Ok((key, Value::try_from(value)?))).collect()
 }
 
 fn marked_value(what: &str, body: &Json) -> Result<Value, String> {
@@ -280,6 +283,7 @@ fn marked_value(what: &str, body: &Json) -> Result<Value, String> {
     match what {
         "unknown" => Ok(Value::Unknown(text()?.parse().map_err(|error| format!("{error}"))?)),
         "template" => Ok(Value::Template(text()?.parse()?)),
+        "map" => Ok(Value::Map(read_fields(body.as_object().cloned().ok_or("`map` holds no mapping")?)?)),
         "ref" => {
             let field = |name: &str| body.get(name).and_then(Json::as_str).map(str::to_owned);
             let target = match (field("resource"), field("lookup")) {

@@ -1,0 +1,545 @@
+//! One step of a plan: bind, write the intent, ask, write the id, wait, write the record.
+//!
+//! Invariants: nothing is asked for before its intent is on disk; an id is on disk before anything is waited for; an
+//! intent is closed only when it is known what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::event::Event;
+use super::known::{Recorded, ids};
+use super::ledger::{Ledger, LedgerError};
+use super::wait::{Arrived, Goal, Pollers, WaitError};
+use crate::cloud::{CloudError, Session};
+use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Update};
+use crate::kinds::{self, Kind};
+use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Target, Value};
+use crate::plan::bind::bind_fields;
+use crate::plan::{Action, StepOperation, Verb};
+use crate::stamp::Ids;
+use crate::state::{Entry, Intent, Operation, Origin, ResourceState, Status};
+
+/// What every step of an apply shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// The signed-in sites.
+    pub sessions: Arc<BTreeMap<SiteAlias, Session>>,
+    /// The state.
+    pub ledger: Ledger,
+    /// Waiting.
+    pub pollers: Pollers,
+    /// Unique ids.
+    pub ids: Arc<dyn Ids>,
+    /// Who hears of it.
+    pub events: mpsc::UnboundedSender<Event>,
+    /// How many operations are under way at once; waits do not count.
+    pub slots: Arc<Semaphore>,
+    /// Whether to wait for a start that the owner chose.
+    pub wait_for_start: bool,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub enum End {
+    /// It is done.
+    Done,
+    /// It waits for a time that its owner chose.
+    Pending(Timestamp),
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The service refused.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// It did not become ready, or did not go.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
+    /// The journal could not be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A value that the plan showed is another one now.
+    #[error("`{field}` is another one than the plan showed")]
+    Changed {
+        /// The field.
+        field: String,
+    },
+    /// A value is still unknown.
+    #[error("`{field}` is still unknown: {needs} gave no value for it")]
+    Unknown {
+        /// The field.
+        field: String,
+        /// The resource that was to give it.
+        needs: String,
+    },
+    /// A create may have been carried out, and several objects could be it.
+    #[error("the request may have been carried out, and {0} could be what it made")]
+    SeveralCandidates(String),
+    /// The plan names a site or kind that is not there: it was made by something else.
+    #[error("the plan does not fit this anole: {0}")]
+    Misfit(String),
+}
+
+impl StepError {
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cloud(error) | Self::Wait(WaitError::Cloud(error)) => error.hint.clone(),
+            Self::Wait(WaitError::Failed(_)) => Some("the next apply replaces it; mend the cause first".to_owned()),
+            Self::Wait(WaitError::TooLong { .. }) => {
+                Some("it may still get there: the next apply carries on waiting".to_owned())
+            }
+            Self::Changed { .. } => Some("plan again".to_owned()),
+            Self::SeveralCandidates(_) => {
+                Some("import the right one, or delete the others, then apply again".to_owned())
+            }
+            Self::Wait(WaitError::Vanished(_)) => Some("apply again to make it anew".to_owned()),
+            Self::Ledger(_) | Self::Unknown { .. } | Self::Misfit(_) => None,
+        }
+    }
+}
+
+/// A step under way.
+pub struct Running<'a> {
+    /// What it shares with the others.
+    pub shared: &'a Shared,
+    /// Its resource.
+    pub action: &'a Action,
+    /// Told when the object's id is known.
+    pub accepted: &'a mpsc::UnboundedSender<Address>,
+}
+
+/// A create or update, ready to be asked for.
+struct Ready {
+    kind: &'static dyn Kind,
+    session: Session,
+    fields: Fields,
+}
+
+impl Running<'_> {
+    /// Carries the step out.
+    ///
+    /// # Errors
+    /// See [`StepError`]; what is known by then is recorded.
+    pub async fn run(&self, operation: StepOperation) -> Result<End, StepError> {
+        match operation {
+            StepOperation::Create => self.create().await,
+            StepOperation::Await => {
+                let id = self.recorded_id()?;
+                self.settle(&id, self.record_of_state()?).await
+            }
+            StepOperation::Update => self.update().await,
+            StepOperation::LetGo => self.let_go().await,
+            StepOperation::Delete => self.delete().await,
+            StepOperation::Record => self.record_only().await,
+        }
+    }
+
+    fn kind(&self) -> Result<&'static dyn Kind, StepError> {
+        kinds::by_name(&self.action.kind).ok_or_else(|| StepError::Misfit(format!("no kind `{}`", self.action.kind)))
+    }
+
+    fn session(&self) -> Result<Session, StepError> {
+        let site = &self.action.site;
+        self.shared.sessions.get(site).cloned().ok_or_else(|| StepError::Misfit(format!("no site `{site}`")))
+    }
+
+    fn recorded_id(&self) -> Result<RemoteId, StepError> {
+        let address = &self.action.address;
+        let recorded =
+            self.shared.ledger.read(|loaded| loaded.state.resources.get(address).map(|record| record.id.clone()));
+        recorded.or_else(|| self.action.id.clone()).ok_or_else(|| StepError::Misfit(format!("{address} has no object")))
+    }
+
+    fn record_of_state(&self) -> Result<ResourceState, StepError> {
+        let address = &self.action.address;
+        let record = self.shared.ledger.read(|loaded| loaded.state.resources.get(address).cloned());
+        record.ok_or_else(|| StepError::Misfit(format!("{address} is not in the state")))
+    }
+
+    /// Binds the fields to what is known now, and holds them against what the plan showed.
+    fn bind(&self) -> Result<Ready, StepError> {
+        let fields = self.shared.ledger.read(|loaded| bind_fields(&self.action.wanted, &Recorded(&loaded.state)));
+        for (field, value) in &fields {
+            if !value.is_known() {
+                return Err(StepError::Unknown { field: field.clone(), needs: unknown_of(value) });
+            }
+            let planned = self.action.fields.get(field).filter(|planned| planned.is_known());
+            if planned.is_some_and(|planned| !planned.same(value)) {
+                return Err(StepError::Changed { field: field.clone() });
+            }
+        }
+        Ok(Ready { kind: self.kind()?, session: self.session()?, fields })
+    }
+
+    fn stamp(&self, session: &Session, uid: &str) -> Stamp {
+        let (lineage, stack) =
+            self.shared.ledger.read(|loaded| (loaded.state.lineage.clone(), loaded.state.stack.clone()));
+        Stamp {
+            lineage,
+            owner: crate::stamp::owner(&session.identity().user_id),
+            stack,
+            uid: uid.to_owned(),
+            address: self.action.address.clone(),
+        }
+    }
+
+    fn record(&self, id: RemoteId, uid: String, fields: &Fields) -> ResourceState {
+        ResourceState {
+            kind: self.action.kind.clone(),
+            site: self.action.site.clone(),
+            id,
+            origin: self.action.origin,
+            protect: self.action.protect,
+            uid,
+            status: Status::Accepted,
+            applied: fields.clone(),
+            attributes: Fields::new(),
+            needs: self.action.needs.clone(),
+        }
+    }
+
+    async fn intend(
+        &self,
+        operation: Operation,
+        resource: &ResourceState,
+        seen_before: Vec<RemoteId>,
+    ) -> Result<(), LedgerError> {
+        let name = resource.applied.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let intent = Intent {
+            address: self.action.address.clone(),
+            operation,
+            resource: Box::new(resource.clone()),
+            name,
+            seen_before,
+            at: Timestamp::now(),
+        };
+        self.shared.ledger.record(vec![Entry::Intent(intent)]).await
+    }
+
+    async fn refused(&self) -> Result<(), LedgerError> {
+        self.shared.ledger.record(vec![Entry::Refused { address: self.action.address.clone() }]).await
+    }
+
+    async fn create(&self) -> Result<End, StepError> {
+        let Ready { kind, session, fields } = self.bind()?;
+        let uid = self.shared.ids.hex(6);
+        let record = self.record(RemoteId(String::new()), uid.clone(), &fields);
+        let id = {
+            let _slot = self.shared.slots.acquire().await;
+            let seen_before = alike(kind, &session, &fields).await?;
+            self.intend(Operation::Create, &record, seen_before.clone()).await?;
+            let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
+            let stamp = self.stamp(&session, &uid);
+            let cx = OpCx {
+                session: &session,
+                identity: session.identity(),
+                address: &self.action.address,
+                stamp: &stamp,
+                ids: &all_ids,
+            };
+            match kind.create(&cx, &fields).await {
+                Ok(id) => id,
+                Err(error) if error.may_have_happened => {
+                    self.find_made(kind, &session, &record, &seen_before).await?.ok_or(error)?
+                }
+                Err(error) => {
+                    self.refused().await?;
+                    return Err(error.into());
+                }
+            }
+        };
+        let entry = Entry::Accepted { address: self.action.address.clone(), id: id.clone() };
+        self.shared.ledger.record(vec![entry]).await?;
+        self.tell(Event::Accepted { address: self.action.address.clone(), id: id.0.clone() });
+        let _ = self.accepted.send(self.action.address.clone());
+        self.settle(&id, ResourceState { id: id.clone(), ..record }).await
+    }
+
+    /// What a create that may have been carried out has made. `None` closes the intent: nothing came of it.
+    async fn find_made(
+        &self,
+        kind: &'static dyn Kind,
+        session: &Session,
+        record: &ResourceState,
+        seen_before: &[RemoteId],
+    ) -> Result<Option<RemoteId>, StepError> {
+        let all = kind.list(session).await?;
+        let user = session.identity().user_id.as_str();
+        let made: Vec<_> = all.iter().filter(|seen| made_by(kind, record, seen_before, user, seen)).collect();
+        match made.as_slice() {
+            [] => {
+                self.refused().await?;
+                Ok(None)
+            }
+            [one] => Ok(Some(one.id.clone())),
+            several => {
+                let list = several.iter().map(|seen| seen.id.0.as_str()).collect::<Vec<_>>().join(" and ");
+                Err(StepError::SeveralCandidates(list))
+            }
+        }
+    }
+
+    /// Waits until the object is ready and records it.
+    async fn settle(&self, id: &RemoteId, record: ResourceState) -> Result<End, StepError> {
+        let goal = if self.shared.wait_for_start { Goal::Started } else { Goal::Ready };
+        match self.wait(id, goal).await {
+            Ok(Arrived::Ready(seen)) => {
+                self.put(record, &seen, Status::Ready).await?;
+                Ok(End::Done)
+            }
+            Ok(Arrived::Scheduled(at, seen)) => {
+                self.put(record, &seen, Status::Accepted).await?;
+                Ok(End::Pending(at))
+            }
+            Ok(Arrived::Gone) => Err(WaitError::Vanished(String::new()).into()),
+            Err(WaitError::Failed(why)) => {
+                let failed = ResourceState { status: Status::Failed(why.clone()), ..record };
+                self.put_record(failed).await?;
+                Err(WaitError::Failed(why).into())
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    async fn wait(&self, id: &RemoteId, goal: Goal) -> Result<Arrived, WaitError> {
+        let session = self.shared.sessions.get(&self.action.site);
+        let (Some(session), Some(kind)) = (session, kinds::by_name(&self.action.kind)) else {
+            return Err(WaitError::Vanished("the plan does not fit this anole".to_owned()));
+        };
+        let (status, mut words) = mpsc::unbounded_channel();
+        let events = self.shared.events.clone();
+        let address = self.action.address.clone();
+        let teller = tokio::spawn(async move {
+            while let Some(status) = words.recv().await {
+                let _ = events.send(Event::Waiting { address: address.clone(), status });
+            }
+        });
+        let arrived = self.shared.pollers.wait((&self.action.site, session), kind, id, goal, status).await;
+        let _ = teller.await;
+        arrived
+    }
+
+    async fn put(&self, record: ResourceState, seen: &Seen, status: Status) -> Result<(), LedgerError> {
+        self.put_record(ResourceState { status, attributes: seen.attrs.clone(), ..record }).await
+    }
+
+    async fn put_record(&self, record: ResourceState) -> Result<(), LedgerError> {
+        let entry = Entry::Put { address: self.action.address.clone(), resource: Box::new(record) };
+        self.shared.ledger.record(vec![entry]).await
+    }
+
+    async fn update(&self) -> Result<End, StepError> {
+        let Ready { kind, session, fields } = self.bind()?;
+        let id = self.recorded_id()?;
+        let uid = self.shared.ledger.read(|loaded| {
+            loaded.state.resources.get(&self.action.address).map(|record| record.uid.clone()).unwrap_or_default()
+        });
+        let record = self.record(id.clone(), uid.clone(), &fields);
+        let changes = rebound(&self.action.changes, &fields);
+        {
+            let _slot = self.shared.slots.acquire().await;
+            self.intend(Operation::Update, &record, Vec::new()).await?;
+            let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
+            let stamp = self.stamp(&session, &uid);
+            let cx = OpCx {
+                session: &session,
+                identity: session.identity(),
+                address: &self.action.address,
+                stamp: &stamp,
+                ids: &all_ids,
+            };
+            let update = Update {
+                id: &id,
+                want: &fields,
+                applied: &self.action.applied,
+                live: &self.action.live,
+                changes: &changes,
+            };
+            if let Err(error) = kind.update(&cx, &update).await {
+                self.refused().await?;
+                return Err(error.into());
+            }
+        }
+        let _ = self.accepted.send(self.action.address.clone());
+        self.settle(&id, record).await
+    }
+
+    /// Updates the object to hold nothing that is about to be deleted.
+    async fn let_go(&self) -> Result<End, StepError> {
+        let (kind, session) = (self.kind()?, self.session()?);
+        let id = self.recorded_id()?;
+        let mut want = self.action.applied.clone();
+        let mut changes = Vec::new();
+        for change in self.action.changes.iter().filter(|change| holds_unknown_ref(&change.after)) {
+            let before = want.get(&change.field).cloned().unwrap_or(Value::Null);
+            let after = without_lost(&before, &change.after);
+            changes.push(FieldChange { before, after: after.clone(), effect: Effect::Update, ..change.clone() });
+            want.insert(change.field.clone(), after);
+        }
+        let _slot = self.shared.slots.acquire().await;
+        let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
+        let stamp = self.stamp(&session, &self.record_of_state()?.uid);
+        let cx = OpCx {
+            session: &session,
+            identity: session.identity(),
+            address: &self.action.address,
+            stamp: &stamp,
+            ids: &all_ids,
+        };
+        let update =
+            Update { id: &id, want: &want, applied: &self.action.applied, live: &self.action.live, changes: &changes };
+        kind.update(&cx, &update).await?;
+        Ok(End::Done)
+    }
+
+    async fn delete(&self) -> Result<End, StepError> {
+        let (kind, session) = (self.kind()?, self.session()?);
+        let record = self.record_of_state()?;
+        {
+            let _slot = self.shared.slots.acquire().await;
+            self.intend(Operation::Delete, &record, Vec::new()).await?;
+            let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
+            let stamp = self.stamp(&session, &record.uid);
+            let cx = OpCx {
+                session: &session,
+                identity: session.identity(),
+                address: &self.action.address,
+                stamp: &stamp,
+                ids: &all_ids,
+            };
+            match kind.delete(&cx, &record.id).await {
+                Err(error) if !error.is_not_found() => {
+                    self.refused().await?;
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        if !kind.gone_when_deleted() {
+            self.wait(&record.id, Goal::Gone).await?;
+        }
+        self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
+        Ok(End::Done)
+    }
+
+    /// Changes the state only.
+    async fn record_only(&self) -> Result<End, StepError> {
+        let address = self.action.address.clone();
+        let entry = match self.action.verb {
+            Verb::Release | Verb::Forget => Entry::Remove { address },
+            Verb::Adopt => {
+                let Ready { fields, .. } = self.bind()?;
+                let mut record = self.record(self.recorded_id()?, String::new(), &fields);
+                record.status = Status::Ready;
+                record.attributes = self.action.live.clone();
+                record.origin = Origin::Adopted;
+                Entry::Put { address, resource: Box::new(record) }
+            }
+            _ => {
+                let record = ResourceState {
+                    protect: self.action.protect,
+                    attributes: self.action.live.clone(),
+                    needs: self.action.needs.clone(),
+                    ..self.record_of_state()?
+                };
+                Entry::Put { address, resource: Box::new(record) }
+            }
+        };
+        self.shared.ledger.record(vec![entry]).await?;
+        Ok(End::Done)
+    }
+
+    fn tell(&self, event: Event) {
+        let _ = self.shared.events.send(event);
+    }
+}
+
+/// Objects without a stamp that look like the one about to be made, so that it can be told from them later.
+async fn alike(kind: &'static dyn Kind, session: &Session, fields: &Fields) -> Result<Vec<RemoteId>, CloudError> {
+    let nothing = Seen {
+        id: RemoteId(String::new()),
+        name: String::new(),
+        attrs: Fields::new(),
+        status: String::new(),
+        fault: None,
+        stamp: None,
+        user_id: None,
+        created_at: None,
+    };
+    if kind.unstamped_match(fields, &nothing).is_none() {
+        return Ok(Vec::new());
+    }
+    let all = kind.list(session).await?;
+    Ok(all.into_iter().filter(|seen| kind.unstamped_match(fields, seen) == Some(true)).map(|seen| seen.id).collect())
+}
+
+/// Whether `seen` is what the create of `record` made: it carries the stamp's unique id; or, for kinds without a
+/// stamp, it looks like it, is this user's, and was not there before.
+#[must_use]
+pub fn made_by(kind: &dyn Kind, record: &ResourceState, seen_before: &[RemoteId], user_id: &str, seen: &Seen) -> bool {
+    match kind.unstamped_match(&record.applied, seen) {
+        None => seen.stamp.as_ref().is_some_and(|stamp| stamp.uid == record.uid),
+        Some(alike) => {
+            alike && !seen_before.contains(&seen.id) && seen.user_id.as_deref().is_none_or(|owner| owner == user_id)
+        }
+    }
+}
+
+/// The plan's changes with their values as they are bound now.
+fn rebound(changes: &[FieldChange], fields: &Fields) -> Vec<FieldChange> {
+    changes
+        .iter()
+        .map(|change| FieldChange {
+            after: fields.get(&change.field).cloned().unwrap_or_else(|| change.after.clone()),
+            ..change.clone()
+        })
+        .filter(|change| !change.after.same(&change.before))
+        .collect()
+}
+
+fn unknown_of(value: &Value) -> String {
+    match value {
+        Value::Unknown(address) => address.to_string(),
+        Value::Ref(reference) => match &reference.target {
+            Target::Resource(address) => address.to_string(),
+            Target::Lookup(name) => name.clone(),
+            Target::Live => String::from("the cloud"),
+        },
+        Value::List(items) => items.iter().find(|item| !item.is_known()).map(unknown_of).unwrap_or_default(),
+        Value::Map(fields) => fields.values().find(|item| !item.is_known()).map(unknown_of).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+fn holds_unknown_ref(value: &Value) -> bool {
+    let mut unknown = false;
+    value.visit_refs(&mut |reference| unknown |= reference.id.is_none());
+    unknown
+}
+
+/// What was applied, less the references whose targets `after` does not know yet.
+fn without_lost(before: &Value, after: &Value) -> Value {
+    let mut lost: Vec<&Target> = Vec::new();
+    after.visit_refs(&mut |reference| {
+        if reference.id.is_none() {
+            lost.push(&reference.target);
+        }
+    });
+    match before {
+        Value::List(items) => Value::List(
+            items
+                .iter()
+                .filter(|item| !matches!(item, Value::Ref(reference) if lost.contains(&&reference.target)))
+                .cloned()
+                .collect(),
+        ),
+        Value::Ref(_) => Value::Null,
+        other => other.clone(),
+    }
+}

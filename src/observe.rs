@@ -1,0 +1,107 @@
+//! What is live: every object of the kinds in use, in a handful of list calls per site, as plain data.
+//!
+//! In: signed-in sites, and which kinds and names are of interest. Out: [`Observed`]. Invariants:
+//! - One list per kind and site, whatever the number of resources; one look-up per distinct name.
+//! - An object of the state that a list does not show is asked for by id once before it counts as gone.
+//! - Nothing is decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::{try_join, try_join_all};
+use jiff::Timestamp;
+
+use crate::cloud::{CloudError, Session};
+use crate::kinds;
+use crate::kinds::kind::Seen;
+use crate::model::{RemoteId, SiteAlias, SiteIdentity};
+
+/// What was seen of all sites.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// When, by the clouds' clocks.
+    pub at: Timestamp,
+    /// By site.
+    pub sites: BTreeMap<SiteAlias, SiteView>,
+}
+
+/// What was seen of one site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteView {
+    /// Which project and user it is.
+    pub identity: SiteIdentity,
+    /// The objects, by kind, then id.
+    pub objects: BTreeMap<String, BTreeMap<RemoteId, Seen>>,
+    /// What names of undeclared objects may mean, by kind and name.
+    pub lookups: BTreeMap<(String, String), Vec<Seen>>,
+}
+
+/// What to look at in one site.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Interest {
+    /// Kinds to list.
+    pub kinds: BTreeSet<String>,
+    /// Undeclared names, by kind.
+    pub lookups: BTreeSet<(String, String)>,
+    /// Objects of the state, by kind.
+    pub recorded: BTreeSet<(String, RemoteId)>,
+}
+
+/// How many objects that a list did not show are asked for by id; with more missing, the lists are believed.
+const MOST_READS: usize = 32;
+
+impl Observed {
+    /// The object, if it was seen.
+    #[must_use]
+    pub fn object(&self, site: &SiteAlias, kind: &str, id: &RemoteId) -> Option<&Seen> {
+        self.sites.get(site)?.objects.get(kind)?.get(id)
+    }
+
+    /// All objects of a kind in a site.
+    pub fn objects(&self, site: &SiteAlias, kind: &str) -> impl Iterator<Item = &Seen> {
+        self.sites.get(site).and_then(|view| view.objects.get(kind)).into_iter().flat_map(BTreeMap::values)
+    }
+}
+
+/// Looks at one site.
+///
+/// # Errors
+/// Whatever a service refuses: a plan made on half a picture would be wrong.
+pub async fn observe_site(session: &Session, interest: &Interest) -> Result<SiteView, CloudError> {
+    let lists = try_join_all(interest.kinds.iter().filter_map(|name| kinds::by_name(name)).map(|kind| async move {
+        let seen = kind.list(session).await?;
+        let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
+        Ok::<_, CloudError>((kind.schema().kind.to_owned(), by_id))
+    }));
+    let lookups =
+        try_join_all(
+            interest.lookups.iter().filter_map(|key| Some((key, kinds::by_name(&key.0)?))).map(
+                |(key, kind)| async move { Ok::<_, CloudError>((key.clone(), kind.lookup(session, &key.1).await?)) },
+            ),
+        );
+    let (lists, lookups) = try_join(lists, lookups).await?;
+    let mut objects: BTreeMap<_, _> = lists.into_iter().collect();
+    read_unlisted(session, interest, &mut objects).await?;
+    Ok(SiteView { identity: session.identity().clone(), objects, lookups: lookups.into_iter().collect() })
+}
+
+/// Asks by id for recorded objects that no list showed: an adopted object may belong to another project.
+async fn read_unlisted(
+    session: &Session,
+    interest: &Interest,
+    objects: &mut BTreeMap<String, BTreeMap<RemoteId, Seen>>,
+) -> Result<(), CloudError> {
+    let unlisted: Vec<_> = interest
+        .recorded
+        .iter()
+        .filter(|(kind, id)| objects.get(kind).is_none_or(|listed| !listed.contains_key(id)))
+        .filter_map(|(name, id)| Some((name, id, kinds::by_name(name)?)))
+        .take(MOST_READS)
+        .collect();
+    let reads = unlisted.into_iter().map(|(name, id, kind)| async move {
+        Ok::<_, CloudError>(kind.read(session, id).await?.map(|seen| (name.clone(), seen)))
+    });
+    for (kind, seen) in try_join_all(reads).await?.into_iter().flatten() {
+        objects.entry(kind).or_default().insert(seen.id.clone(), seen);
+    }
+    Ok(())
+}

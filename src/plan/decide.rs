@@ -1,0 +1,547 @@
+//! Decides, for each wanted resource, what is to be done and why.
+//!
+//! Resources are decided in the order of their needs, so that a reference to what is replaced is unknown by the time
+//! it is compared. A replacement also reaches back to the parts that go with their owner (a server's ports), so the
+//! pass is repeated until no new mark appears; marks only grow, so it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bind::bind_fields;
+use super::known::PlanKnown;
+use super::{Action, Note, PlanError, PlanOptions, Reason, Report, Verb, order, target};
+use crate::kinds::kind::{Claim, Effect, FieldChange, Readiness, Seen, Sides};
+use crate::kinds::{self, Kind};
+use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
+use crate::observe::Observed;
+use crate::resolve::{Desired, Resource};
+use crate::state::{Origin, ResourceState, State, Status};
+
+/// The pass's inputs, and what is decided so far.
+pub(super) struct Planner<'a> {
+    pub desired: &'a Desired,
+    pub observed: &'a Observed,
+    pub state: &'a State,
+    pub options: &'a PlanOptions,
+    pub actions: BTreeMap<Address, Action>,
+    order: Vec<Address>,
+    scope: Option<BTreeSet<Address>>,
+    marks: BTreeMap<Address, Reason>,
+    notes: Vec<Note>,
+    errors: Vec<PlanError>,
+}
+
+/// A resource with its record, as one decision sees it.
+struct Case<'a> {
+    resource: &'a Resource,
+    kind: &'static dyn Kind,
+    record: Option<&'a ResourceState>,
+    fields: Fields,
+    protect: bool,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(
+        desired: &'a Desired,
+        observed: &'a Observed,
+        state: &'a State,
+        options: &'a PlanOptions,
+    ) -> Result<Self, Vec<PlanError>> {
+        Ok(Self {
+            desired,
+            observed,
+            state,
+            options,
+            actions: BTreeMap::new(),
+            order: order::by_needs(desired)?,
+            scope: target::scope(desired, state, options)?,
+            marks: BTreeMap::new(),
+            notes: Vec::new(),
+            errors: Vec::new(),
+        })
+    }
+
+    /// Decides all wanted resources, until no new mark appears.
+    pub fn settle(&mut self) {
+        if self.options.destroy {
+            return;
+        }
+        loop {
+            self.actions.clear();
+            self.notes.clear();
+            self.errors.clear();
+            for address in self.order.clone() {
+                self.decide_one(&address);
+            }
+            let marks = self.new_marks();
+            if marks.is_empty() {
+                return;
+            }
+            self.marks.extend(marks);
+        }
+    }
+
+    /// Parts that go with an owner that is replaced and are not yet replaced themselves.
+    fn new_marks(&self) -> Vec<(Address, Reason)> {
+        let goes_along = |address: &Address, owner: &Address| {
+            self.desired
+                .resources
+                .get(owner)
+                .is_some_and(|owner| owner.needs.iter().any(|need| need.address == *address))
+        };
+        self.actions
+            .values()
+            .filter(|action| matches!(action.verb, Verb::Keep | Verb::Update | Verb::Record | Verb::Await))
+            .filter_map(|action| {
+                let owner = action.address.owner()?;
+                let owner_action = self.actions.get(&owner)?;
+                (owner_action.verb == Verb::Replace && goes_along(&action.address, &owner)).then(|| {
+                    let reason = Reason::OwnerReplaced { owner, kind: owner_action.kind.clone() };
+                    (action.address.clone(), reason)
+                })
+            })
+            .filter(|(address, _)| !self.marks.contains_key(address))
+            .collect()
+    }
+
+    fn decide_one(&mut self, address: &Address) {
+        let Some(resource) = self.desired.resources.get(address) else { return };
+        let Some(kind) = kinds::by_name(resource.kind) else { return };
+        let record = self.state.resources.get(address);
+        let protect = resource.protect.unwrap_or(kind.schema().protect);
+        let lookups = match self.lookups(resource, record) {
+            Ok(lookups) => lookups,
+            Err(errors) => return self.errors.extend(errors),
+        };
+        let fields = bind_fields(&resource.fields, &PlanKnown { planner: self, lookups: &lookups });
+        let case = Case { resource, kind, record, fields, protect };
+        if !self.in_scope(address) {
+            if let Some(record) = record {
+                let live = self.live(record);
+                let action = case.action(Verb::Keep, Vec::new(), live.as_ref());
+                self.actions.insert(address.clone(), action);
+            }
+            return;
+        }
+        let decided = match record {
+            None => self.decide_new(&case),
+            Some(record) => match self.live(record) {
+                None => self.decide_gone(&case, record),
+                Some(live) => self.decide_existing(&case, record, &live),
+            },
+        };
+        match decided.and_then(|action| guard(&case, action)) {
+            Ok(action) => {
+                self.actions.insert(address.clone(), action);
+            }
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    /// No record: make it, or take what the block means.
+    fn decide_new(&self, case: &Case<'_>) -> Result<Action, PlanError> {
+        let address = &case.resource.address;
+        let claim = case.resource.adopt.as_ref().map_or_else(
+            || case.kind.claim(&case.fields),
+            |adopt| Some(Claim { field: "name", value: Value::text(adopt.clone()), or_create: false }),
+        );
+        let Some(claim) = claim else {
+            return Ok(case.action(Verb::Create, vec![Reason::New], None));
+        };
+        let found: Vec<_> = self
+            .observed
+            .objects(&case.resource.site, case.resource.kind)
+            .filter(|seen| claim_matches(&claim, seen))
+            .collect();
+        let kind = case.resource.kind.replace('_', " ");
+        match found.as_slice() {
+            [] if !claim.or_create => Err(PlanError::new(
+                "nothing-to-adopt",
+                address,
+                format!("site `{}` has no {kind} with {} `{}`", case.resource.site, claim.field, shown(&claim.value)),
+            )
+            .help("it must exist already; leave it out to have anole make one")),
+            [] => Ok(Action { origin: Origin::Adopted, ..case.action(Verb::Create, vec![Reason::New], None) }),
+            [seen] => {
+                self.refuse_foreign(case, &claim, seen)?;
+                let mut action = case.action(Verb::Adopt, vec![Reason::Adopted], Some(seen));
+                action.origin = Origin::Adopted;
+                action.id = Some(seen.id.clone());
+                action.changes = self.changes(case, &Fields::new(), &seen.attrs)?;
+                Ok(action)
+            }
+            several => Err(PlanError::new(
+                "ambiguous-adopt",
+                address,
+                format!("several {kind}s have {} `{}`: {}", claim.field, shown(&claim.value), list_ids(several)),
+            )
+            .help("name the one that is meant by its id")),
+        }
+    }
+
+    /// An object stamped by another stack is that stack's, unless both share it.
+    fn refuse_foreign(&self, case: &Case<'_>, claim: &Claim, seen: &Seen) -> Result<(), PlanError> {
+        match &seen.stamp {
+            Some(stamp) if !claim.or_create && stamp.lineage != self.state.lineage => Err(PlanError::new(
+                "adopt-foreign",
+                &case.resource.address,
+                format!(
+                    "{} {} is managed by stack `{}` as {}",
+                    case.resource.kind, seen.id, stamp.stack, stamp.address
+                ),
+            )
+            .help("destroy or `state rm` it there first")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A record whose object is gone.
+    fn decide_gone(&self, case: &Case<'_>, record: &ResourceState) -> Result<Action, PlanError> {
+        if record.origin == Origin::Adopted && case.resource.adopt.is_some() {
+            return Err(PlanError::new(
+                "adopted-gone",
+                &case.resource.address,
+                format!("the adopted {} {} is gone", case.resource.kind, record.id),
+            )
+            .help("remove the block, or remove `adopt:` to have anole make a new one"));
+        }
+        let reason = self.ended_lease(record).unwrap_or(Reason::Missing);
+        Ok(case.action(Verb::Create, vec![reason], None))
+    }
+
+    /// The ended lease that explains why a record's object is gone.
+    pub fn ended_lease(&self, record: &ResourceState) -> Option<Reason> {
+        let mut found = None;
+        for value in record.applied.values() {
+            value.visit_refs(&mut |reference| {
+                if let (Target::Resource(lease), "lease") = (&reference.target, reference.kind.as_str()) {
+                    found = self
+                        .lease_end(lease)
+                        .map(|at| Reason::LeaseEnded { lease: lease.clone(), at })
+                        .or(found.take());
+                }
+            });
+        }
+        found
+    }
+
+    fn lease_end(&self, address: &Address) -> Option<String> {
+        let record = self.state.resources.get(address)?;
+        let at = || record.attributes.get("end").and_then(Value::as_str).unwrap_or("already").to_owned();
+        match self.live(record) {
+            None => Some(at()),
+            Some(seen) => match kinds::by_name(&record.kind)?.readiness(&seen) {
+                Readiness::Ended(_) => {
+                    Some(seen.attrs.get("end").and_then(Value::as_str).map_or_else(at, str::to_owned))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    fn decide_existing(&self, case: &Case<'_>, record: &ResourceState, live: &Seen) -> Result<Action, PlanError> {
+        let address = &case.resource.address;
+        let readiness = case.kind.readiness(live);
+        if let Readiness::Ended(how) = readiness {
+            return Ok(case.action(Verb::Create, vec![Reason::Ended { how }], None));
+        }
+        if record.site != case.resource.site {
+            return Ok(case.action(Verb::Replace, vec![Reason::SiteChanged { from: record.site.clone() }], Some(live)));
+        }
+        let changes = self.changes(case, &record.applied, &live.attrs)?;
+        let mut reasons: Vec<Reason> = Vec::new();
+        if let Readiness::Failed(why) = &readiness {
+            reasons.push(Reason::Failed { why: why.clone() });
+        } else if let Status::Failed(why) = &record.status {
+            reasons.push(Reason::Failed { why: why.clone() });
+        }
+        if self.options.replace.iter().any(|wanted| wanted.covers(address)) {
+            reasons.push(Reason::Marked);
+        }
+        reasons.extend(self.marks.get(address).cloned());
+        let forced = !reasons.is_empty();
+        reasons.extend(changes.iter().map(|change| self.reason(change, &record.applied)));
+        reasons.sort();
+        reasons.dedup();
+        if forced || changes.iter().any(|change| change.effect == Effect::Replace) {
+            let mut action = case.action(Verb::Replace, reasons, Some(live));
+            action.changes = changes;
+            return Ok(action);
+        }
+        let verb = if !changes.is_empty() {
+            Verb::Update
+        } else if matches!(readiness, Readiness::Pending(_) | Readiness::Scheduled(_))
+            || record.status == Status::Accepted
+        {
+            reasons.push(Reason::Interrupted);
+            Verb::Await
+        } else if record.protect != case.protect && case.resource.address.part.is_none() {
+            reasons.push(Reason::Protection);
+            Verb::Record
+        } else {
+            Verb::Keep
+        };
+        let mut action = case.action(verb, reasons, Some(live));
+        action.changes = changes;
+        Ok(action)
+    }
+
+    /// The differences that count.
+    fn changes(&self, case: &Case<'_>, applied: &Fields, live: &Fields) -> Result<Vec<FieldChange>, PlanError> {
+        let sides = Sides { want: &case.fields, applied, live, now: self.observed.at };
+        let mut changes = case.kind.diff(&sides).map_err(|refused| {
+            PlanError::new("refused-change", &case.resource.address, refused.message).field(refused.field)
+        })?;
+        changes.retain(|change| !case.resource.ignore_changes.contains(&change.field));
+        Ok(changes)
+    }
+
+    /// Why a field differs: its target is replaced or made anew, the spec changed, or somebody changed it outside.
+    fn reason(&self, change: &FieldChange, applied: &Fields) -> Reason {
+        let mut target = None;
+        change.after.visit_refs(&mut |reference| {
+            if let Target::Resource(address) = &reference.target
+                && reference.id.is_none()
+            {
+                target = target.take().or_else(|| Some((address.clone(), reference.kind.clone())));
+            }
+        });
+        if let (None, Value::Unknown(address)) = (&target, &change.after) {
+            let kind = self.actions.get(address).map_or_else(String::new, |action| action.kind.clone());
+            target = Some((address.clone(), kind));
+        }
+        if let Some((target, kind)) = target {
+            // A part is named by its owner: people know the server, not its port.
+            let target_verb = self.actions.get(&target).map(|action| action.verb);
+            return match target_verb {
+                Some(Verb::Replace) => Reason::TargetReplaced { target, kind },
+                _ => Reason::TargetCreated { target, kind },
+            };
+        }
+        let field = change.field.clone();
+        match applied.get(&field) {
+            Some(applied) if applied.same(&change.after) => Reason::Drifted { field },
+            _ => Reason::Changed { field },
+        }
+    }
+
+    /// What each undeclared name of a resource stands for: the id pinned by the last apply while it can be found
+    /// under that name, or else the one object of that name.
+    fn lookups(
+        &self,
+        resource: &Resource,
+        record: Option<&ResourceState>,
+    ) -> Result<BTreeMap<(String, String), RemoteId>, Vec<PlanError>> {
+        let marked = self.options.replace.iter().any(|wanted| wanted.covers(&resource.address));
+        // An object that must be made anew takes what the name stands for today.
+        let pinned = record.filter(|record| !marked && self.live(record).is_some()).map(pins).unwrap_or_default();
+        let mut found = BTreeMap::new();
+        let mut errors = Vec::new();
+        for (field, value) in &resource.fields {
+            value.visit_refs(&mut |reference| {
+                let Target::Lookup(name) = &reference.target else { return };
+                let key = (reference.kind.clone(), name.clone());
+                match self.look_up(resource, reference, name, pinned.get(&key)) {
+                    Ok(id) => {
+                        found.insert(key, id);
+                    }
+                    Err(error) => errors.push(error.field(field)),
+                }
+            });
+        }
+        if errors.is_empty() { Ok(found) } else { Err(errors) }
+    }
+
+    fn look_up(
+        &self,
+        resource: &Resource,
+        reference: &Reference,
+        name: &str,
+        pinned: Option<&RemoteId>,
+    ) -> Result<RemoteId, PlanError> {
+        if let Some(pinned) = pinned {
+            return Ok(pinned.clone());
+        }
+        let key = (reference.kind.clone(), name.to_owned());
+        let seen = self.observed.sites.get(&resource.site).and_then(|view| view.lookups.get(&key));
+        let kind = reference.kind.replace('_', " ");
+        // An id that is exactly the name wins over objects of that name.
+        let candidates: Vec<&Seen> = match seen {
+            Some(list) if list.iter().any(|seen| seen.id.0 == name) => {
+                list.iter().filter(|seen| seen.id.0 == name).collect()
+            }
+            Some(list) => list.iter().collect(),
+            None => Vec::new(),
+        };
+        match candidates.as_slice() {
+            [one] => Ok(one.id.clone()),
+            [] => Err(PlanError::new(
+                "not-found",
+                &resource.address,
+                format!("site `{}` has no {kind} named `{name}`, and the spec declares none", resource.site),
+            )
+            .help(format!("check the name, or declare it; `openstack {kind} list` shows what the site has"))),
+            several => Err(PlanError::new(
+                "ambiguous-name",
+                &resource.address,
+                format!("several {kind}s are named `{name}`: {}", list_ids(several)),
+            )
+            .help("write the id of the one that is meant")),
+        }
+    }
+
+    /// The record's object, or what the state says of it where the clouds are not asked.
+    pub fn live(&self, record: &ResourceState) -> Option<Seen> {
+        if self.options.trust_state {
+            return Some(Seen {
+                id: record.id.clone(),
+                name: record.attributes.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                attrs: record.attributes.clone(),
+                status: record.attributes.get("status").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                fault: None,
+                stamp: None,
+                user_id: None,
+                created_at: None,
+            });
+        }
+        self.observed.object(&record.site, &record.kind, &record.id).cloned()
+    }
+
+    pub fn in_scope(&self, address: &Address) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.contains(address))
+    }
+
+    pub fn instances(&self, block: &Address) -> Vec<Address> {
+        let of_block = |address: &&Address| address.part.is_none() && address.block() == block.block();
+        self.desired.resources.keys().filter(of_block).cloned().collect()
+    }
+
+    pub fn note(&mut self, address: &Address, warning: bool, text: impl Into<String>) {
+        self.notes.push(Note { warning, address: Some(address.clone()), text: text.into() });
+    }
+
+    /// Records with a new address are written even where nothing else changes.
+    pub fn note_renames(&mut self, renames: &[(Address, Address)]) {
+        for (from, to) in renames {
+            if let Some(action) = self.actions.get_mut(to) {
+                action.reasons.push(Reason::Renamed { from: from.clone() });
+                if action.verb == Verb::Keep {
+                    action.verb = Verb::Record;
+                }
+            }
+        }
+    }
+
+    pub fn finish(mut self) -> Result<(BTreeMap<Address, Action>, Report), Vec<PlanError>> {
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        let more = super::check::notes(&self);
+        self.notes.extend(more);
+        Ok((self.actions, Report { notes: self.notes }))
+    }
+}
+
+impl Case<'_> {
+    fn action(&self, verb: Verb, reasons: Vec<Reason>, live: Option<&Seen>) -> Action {
+        let goes = verb == Verb::Replace;
+        Action {
+            address: self.resource.address.clone(),
+            kind: self.resource.kind.to_owned(),
+            site: self.resource.site.clone(),
+            verb,
+            reasons,
+            changes: Vec::new(),
+            fields: self.fields.clone(),
+            wanted: pin(&self.resource.fields, &self.fields),
+            id: self.record.map(|record| record.id.clone()),
+            live: live.map(|seen| seen.attrs.clone()).unwrap_or_default(),
+            applied: self.record.map(|record| record.applied.clone()).unwrap_or_default(),
+            origin: self.record.map_or(Origin::Created, |record| record.origin),
+            protect: self.protect,
+            needs: self.resource.needs.iter().map(|need| need.address.clone()).collect(),
+            data_loss: live.filter(|_| goes).and_then(|seen| self.kind.data_loss(seen)),
+            recorded: match verb {
+                Verb::Create | Verb::Replace => self.kind.recorded(&self.fields),
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
+/// What is adopted or protected is never replaced.
+fn guard(case: &Case<'_>, action: Action) -> Result<Action, PlanError> {
+    if action.verb != Verb::Replace {
+        return Ok(action);
+    }
+    let because = action.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let address = &case.resource.address;
+    if action.origin == Origin::Adopted {
+        return Err(PlanError::new(
+            "adopted-replace",
+            address,
+            format!("{address} is adopted and is never replaced: {because}"),
+        )
+        .help("undo the change, or list the field in `ignore_changes`"));
+    }
+    let protected = case.record.is_some_and(|record| record.protect) && case.protect;
+    if protected {
+        return Err(PlanError::new(
+            "protected-replace",
+            address,
+            format!("{address} is protected and would be replaced: {because}"),
+        )
+        .help("its data would be lost. Undo the change; or set `protect: false` if that is what you want"));
+    }
+    Ok(action)
+}
+
+fn claim_matches(claim: &Claim, seen: &Seen) -> bool {
+    if claim.field == "name" {
+        let wanted = claim.value.as_str().unwrap_or_default();
+        return seen.name == wanted || seen.id.0 == wanted;
+    }
+    seen.attrs.get(claim.field).is_some_and(|value| value.same(&claim.value))
+}
+
+fn shown(value: &Value) -> String {
+    value.to_plain().map_or_else(String::new, |json| json.as_str().map_or_else(|| json.to_string(), str::to_owned))
+}
+
+/// The ids that the last apply found for undeclared names.
+pub(super) fn pins(record: &ResourceState) -> BTreeMap<(String, String), RemoteId> {
+    let mut pins = BTreeMap::new();
+    for value in record.applied.values() {
+        value.visit_refs(&mut |reference| {
+            if let (Target::Lookup(name), Some(id)) = (&reference.target, &reference.id) {
+                pins.insert((reference.kind.clone(), name.clone()), id.clone());
+            }
+        });
+    }
+    pins
+}
+
+/// The spec's own fields with look-ups already bound: what the plan found is what the apply uses.
+fn pin(wanted: &Fields, bound: &Fields) -> Fields {
+    fn pin_value(wanted: &Value, bound: &Value) -> Value {
+        match (wanted, bound) {
+            (Value::Ref(Reference { target: Target::Lookup(_), .. }), bound) => bound.clone(),
+            (Value::List(wanted), Value::List(bound)) if wanted.len() == bound.len() => {
+                Value::List(wanted.iter().zip(bound).map(|(wanted, bound)| pin_value(wanted, bound)).collect())
+            }
+            (Value::Map(wanted), Value::Map(bound)) => Value::Map(pin(wanted, bound)),
+            (wanted, _) => wanted.clone(),
+        }
+    }
+    wanted
+        .iter()
+        .map(|(name, value)| {
+            (name.clone(), bound.get(name).map_or_else(|| value.clone(), |bound| pin_value(value, bound)))
+        })
+        .collect()
+}
+
+fn list_ids(seen: &[&Seen]) -> String {
+    let ids: Vec<_> = seen.iter().take(5).map(|seen| seen.id.0.as_str()).collect();
+    let more = if seen.len() > ids.len() { format!(" and {} more", seen.len() - ids.len()) } else { String::new() };
+    ids.join(", ") + &more
+}

@@ -1,0 +1,62 @@
+//! What the planner knows of other resources while it binds one: ids that stay, attributes that survive.
+
+use std::collections::BTreeMap;
+
+use super::bind::{Known, bind, step_into};
+use super::decide::Planner;
+use super::{Action, Verb};
+use crate::kinds;
+use crate::model::{Address, PathSegment, RemoteId, Value};
+
+/// The planner's knowledge for one resource: what is decided of others, and this one's look-ups.
+pub(super) struct PlanKnown<'a, 'p> {
+    /// The planner so far; resources are decided in the order of their needs.
+    pub planner: &'a Planner<'p>,
+    /// What this resource's undeclared names stand for.
+    pub lookups: &'a BTreeMap<(String, String), RemoteId>,
+}
+
+impl Known for PlanKnown<'_, '_> {
+    fn id(&self, address: &Address) -> Option<RemoteId> {
+        let action = self.planner.actions.get(address)?;
+        if keeps_object(action) { action.id.clone() } else { None }
+    }
+
+    fn lookup(&self, kind: &str, name: &str) -> Option<RemoteId> {
+        self.lookups.get(&(kind.to_owned(), name.to_owned())).cloned()
+    }
+
+    fn attribute(&self, address: &Address, path: &[PathSegment]) -> Value {
+        let unknown = || Value::Unknown(address.clone());
+        let Some(action) = self.planner.actions.get(address) else { return unknown() };
+        let Some((name, rest)) = path.split_first() else { return unknown() };
+        attribute_of(action, name, self).and_then(|value| step_into(&value, rest)).unwrap_or_else(unknown)
+    }
+
+    fn instances(&self, block: &Address) -> Vec<Address> {
+        self.planner.instances(block)
+    }
+}
+
+/// Whether the object stays the one it is.
+pub(super) fn keeps_object(action: &Action) -> bool {
+    !matches!(action.verb, Verb::Create | Verb::Replace | Verb::Delete | Verb::Forget)
+}
+
+/// An attribute as it will be after this plan; `None` while that is not known.
+fn attribute_of(action: &Action, name: &str, known: &PlanKnown<'_, '_>) -> Option<Value> {
+    let schema = kinds::by_name(&action.kind)?.schema();
+    if schema.field(name).is_some()
+        && let Some(value) = action.wanted.get(name)
+    {
+        let value = bind(value, known);
+        return value.is_known().then_some(value);
+    }
+    let keeps = keeps_object(action);
+    if name == "id" {
+        return keeps.then(|| action.id.clone()).flatten().map(|id| Value::String(id.0));
+    }
+    let stable = schema.attribute(name).is_some_and(|attribute| attribute.stable);
+    let survives = keeps || (stable && action.verb == Verb::Replace);
+    if survives { action.live.get(name).cloned() } else { None }
+}

@@ -1,0 +1,202 @@
+//! The order of things: resources by their needs, and a plan's steps as a DAG.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::{Action, Edge, PlanError, Step, StepOperation, Verb};
+use crate::kinds::schema::{RefChange, Until};
+use crate::model::Address;
+use crate::resolve::Desired;
+use crate::state::State;
+
+/// The wanted resources, each after all that it needs; of those that are free, the first by address comes first.
+pub(super) fn by_needs(desired: &Desired) -> Result<Vec<Address>, Vec<PlanError>> {
+    let mut waiting: BTreeMap<&Address, BTreeSet<&Address>> = BTreeMap::new();
+    let mut needed_by: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+    for (address, resource) in &desired.resources {
+        let needs: BTreeSet<_> = resource
+            .needs
+            .iter()
+            .map(|need| &need.address)
+            .filter(|need| desired.resources.contains_key(need))
+            .collect();
+        for need in &needs {
+            needed_by.entry(need).or_default().push(address);
+        }
+        waiting.insert(address, needs);
+    }
+    let mut free: BTreeSet<&Address> =
+        waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(address, _)| *address).collect();
+    let mut order = Vec::with_capacity(waiting.len());
+    while let Some(address) = free.pop_first() {
+        order.push(address.clone());
+        for dependent in needed_by.get(address).into_iter().flatten() {
+            if let Some(needs) = waiting.get_mut(dependent)
+                && needs.remove(address)
+                && needs.is_empty()
+            {
+                free.insert(dependent);
+            }
+        }
+    }
+    if order.len() == desired.resources.len() {
+        return Ok(order);
+    }
+    let stuck: Vec<_> = waiting.iter().filter(|(_, needs)| !needs.is_empty()).map(|(address, _)| *address).collect();
+    let names = stuck.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(vec![PlanError::new("reference-cycle", stuck[0], format!("these need each other in a circle: {names}"))])
+}
+
+/// The steps of a plan and what must come before what.
+pub(super) fn order(actions: &BTreeMap<Address, Action>, desired: &Desired, state: &State) -> (Vec<Step>, Vec<Edge>) {
+    let mut builder = Builder { actions, index: BTreeMap::new(), steps: Vec::new(), edges: BTreeMap::new() };
+    builder.steps(state, desired);
+    builder.forward(desired);
+    builder.backward(state, desired);
+    let edges = builder.edges.into_iter().map(|((before, after), accepted)| Edge { before, after, accepted }).collect();
+    (builder.steps, edges)
+}
+
+struct Builder<'a> {
+    actions: &'a BTreeMap<Address, Action>,
+    index: BTreeMap<Step, usize>,
+    steps: Vec<Step>,
+    /// Whether the first one's id is enough; a full wait wins over that.
+    edges: BTreeMap<(usize, usize), bool>,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, address: &Address, operation: StepOperation) {
+        let step = Step { address: address.clone(), operation };
+        if !self.index.contains_key(&step) {
+            self.index.insert(step.clone(), self.steps.len());
+            self.steps.push(step);
+        }
+    }
+
+    fn find(&self, address: &Address, operation: StepOperation) -> Option<usize> {
+        self.index.get(&Step { address: address.clone(), operation }).copied()
+    }
+
+    /// The step after which the resource can be used, if there is one.
+    fn making(&self, address: &Address) -> Option<usize> {
+        [StepOperation::Create, StepOperation::Update, StepOperation::Await, StepOperation::Record]
+            .into_iter()
+            .find_map(|operation| self.find(address, operation))
+    }
+
+    fn edge(&mut self, before: Option<usize>, after: Option<usize>, accepted: bool) {
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
+            let entry = self.edges.entry((before, after)).or_insert(accepted);
+            *entry = *entry && accepted;
+        }
+    }
+
+    fn steps(&mut self, state: &State, desired: &Desired) {
+        for (address, action) in self.actions {
+            match action.verb {
+                Verb::Keep | Verb::Hold => {}
+                Verb::Create => self.add(address, StepOperation::Create),
+                Verb::Await => self.add(address, StepOperation::Await),
+                Verb::Update => self.add(address, StepOperation::Update),
+                Verb::Adopt if !action.changes.is_empty() => self.add(address, StepOperation::Update),
+                Verb::Replace => {
+                    self.add(address, StepOperation::Delete);
+                    self.add(address, StepOperation::Create);
+                }
+                Verb::Delete => self.add(address, StepOperation::Delete),
+                Verb::Record | Verb::Adopt | Verb::Release | Verb::Forget => self.add(address, StepOperation::Record),
+            }
+        }
+        for (holder, target) in let_go_pairs(self.actions, desired, state) {
+            let _ = target;
+            self.add(&holder, StepOperation::LetGo);
+        }
+    }
+
+    /// Making follows needs: a create or update comes after that of what it needs.
+    fn forward(&mut self, desired: &Desired) {
+        for resource in desired.resources.values() {
+            let own = self.making(&resource.address);
+            let delete = self.find(&resource.address, StepOperation::Delete);
+            self.edge(delete, own, false);
+            for need in &resource.needs {
+                let theirs = self.making(&need.address);
+                self.edge(theirs, own, need.until == Until::Accepted);
+                // What is new must stand before anything is destroyed for its sake.
+                if self.actions.get(&need.address).is_some_and(|action| action.verb == Verb::Create) {
+                    self.edge(theirs, delete, need.until == Until::Accepted);
+                }
+            }
+        }
+    }
+
+    /// Unmaking goes against needs: a delete comes after the delete of what needed it.
+    fn backward(&mut self, state: &State, desired: &Desired) {
+        for (address, record) in &state.resources {
+            for need in &record.needs {
+                let theirs = self.find(need, StepOperation::Delete);
+                let own = self.find(address, StepOperation::Delete);
+                self.edge(own, theirs, false);
+                if own.is_none() && !still_needs(desired, address, need) {
+                    // The spec dropped the reference: the update that lets go comes first.
+                    self.edge(self.find(address, StepOperation::Update), theirs, false);
+                }
+            }
+        }
+        for (holder, target) in let_go_pairs(self.actions, desired, state) {
+            let let_go = self.find(&holder, StepOperation::LetGo);
+            self.edge(let_go, self.find(&target, StepOperation::Delete), false);
+            self.edge(let_go, self.find(&holder, StepOperation::Update), false);
+        }
+    }
+}
+
+fn still_needs(desired: &Desired, address: &Address, need: &Address) -> bool {
+    desired.resources.get(address).is_some_and(|resource| resource.needs.iter().any(|other| other.address == *need))
+}
+
+/// Who must let go of what: a resource that is updated in place while a target that it holds is replaced.
+fn let_go_pairs(actions: &BTreeMap<Address, Action>, desired: &Desired, state: &State) -> Vec<(Address, Address)> {
+    let mut pairs = Vec::new();
+    for resource in desired.resources.values() {
+        let updated = actions.get(&resource.address).is_some_and(|action| action.verb == Verb::Update);
+        let Some(record) = state.resources.get(&resource.address).filter(|_| updated) else { continue };
+        for need in resource.needs.iter().filter(|need| need.change == RefChange::Release) {
+            let replaced = actions.get(&need.address).is_some_and(|action| action.verb == Verb::Replace);
+            if replaced && record.needs.contains(&need.address) {
+                pairs.push((resource.address.clone(), need.address.clone()));
+            }
+        }
+    }
+    pairs
+}
+
+/// The steps in an order that obeys the edges; or, if there is none, the steps that stand in a circle.
+pub(super) fn topological(steps: &[Step], edges: &[Edge]) -> Result<Vec<usize>, Vec<Step>> {
+    let graph = graph(steps, edges);
+    match toposort(&graph, None) {
+        Ok(order) => Ok(order.into_iter().map(NodeIndex::index).collect()),
+        Err(_) => {
+            let circle = tarjan_scc(&graph).into_iter().find(|component| component.len() > 1).unwrap_or_default();
+            Err(circle.into_iter().filter_map(|node| steps.get(node.index()).cloned()).collect())
+        }
+    }
+}
+
+/// The steps as a graph: node `i` is step `i`, the weight of an edge says whether an id is enough.
+#[must_use]
+pub fn graph<'a>(steps: &'a [Step], edges: &[Edge]) -> DiGraph<&'a Step, bool> {
+    let mut graph = DiGraph::with_capacity(steps.len(), edges.len());
+    for step in steps {
+        graph.add_node(step);
+    }
+    for edge in edges {
+        graph.add_edge(NodeIndex::new(edge.before), NodeIndex::new(edge.after), edge.accepted);
+    }
+    graph
+}

@@ -1,0 +1,115 @@
+//! What becomes of records that are no longer wanted: deleted, let go, forgotten, or held because they are protected.
+
+use std::collections::BTreeMap;
+
+use super::decide::Planner;
+use super::{Action, Reason, Verb};
+use crate::kinds;
+use crate::kinds::kind::{Readiness, Seen};
+use crate::model::{Address, Fields};
+use crate::state::{Origin, ResourceState};
+
+/// Decides the records that the spec does not want, or all of them for a destroy.
+pub(super) fn retire(planner: &mut Planner<'_>) {
+    let leaving: Vec<(Address, ResourceState)> = planner
+        .state
+        .resources
+        .iter()
+        .filter(|(address, _)| planner.options.destroy || !planner.desired.resources.contains_key(*address))
+        .map(|(address, record)| (address.clone(), record.clone()))
+        .collect();
+    for (address, record) in &leaving {
+        let action = retire_one(planner, address, record);
+        planner.actions.insert(address.clone(), action);
+    }
+    hold_needed(&mut planner.actions);
+    warn_of_renames(planner);
+}
+
+fn retire_one(planner: &Planner<'_>, address: &Address, record: &ResourceState) -> Action {
+    let live = planner.live(record);
+    if !planner.in_scope(address) {
+        return action(address, record, live.as_ref(), Verb::Keep, Vec::new());
+    }
+    let why = if planner.options.destroy { Reason::Destroyed } else { Reason::Removed };
+    let declared = planner.desired.resources.get(address).and_then(|resource| resource.protect);
+    let protect = declared.unwrap_or(record.protect);
+    if record.origin == Origin::Adopted {
+        return action(address, record, live.as_ref(), Verb::Release, vec![why]);
+    }
+    let ended = live.as_ref().and_then(|seen| match kinds::by_name(&record.kind)?.readiness(seen) {
+        Readiness::Ended(how) => Some(how),
+        _ => None,
+    });
+    let Some(live) = live.filter(|_| ended.is_none()) else {
+        let reason =
+            ended.map_or_else(|| planner.ended_lease(record).unwrap_or(Reason::Missing), |how| Reason::Ended { how });
+        return action(address, record, None, Verb::Forget, vec![why, reason]);
+    };
+    if protect && !planner.options.include_protected.covers(address) {
+        let mut held = action(address, record, Some(&live), Verb::Hold, vec![Reason::Protected]);
+        held.protect = true;
+        return held;
+    }
+    let mut action = action(address, record, Some(&live), Verb::Delete, vec![why]);
+    action.data_loss = kinds::by_name(&record.kind).and_then(|kind| kind.data_loss(&live));
+    action
+}
+
+fn action(address: &Address, record: &ResourceState, live: Option<&Seen>, verb: Verb, reasons: Vec<Reason>) -> Action {
+    Action {
+        address: address.clone(),
+        kind: record.kind.clone(),
+        site: record.site.clone(),
+        verb,
+        reasons,
+        changes: Vec::new(),
+        fields: record.applied.clone(),
+        wanted: Fields::new(),
+        id: Some(record.id.clone()),
+        live: live.map_or_else(|| record.attributes.clone(), |seen| seen.attrs.clone()),
+        applied: record.applied.clone(),
+        origin: record.origin,
+        protect: record.protect,
+        needs: record.needs.clone(),
+        data_loss: None,
+        recorded: Vec::new(),
+    }
+}
+
+/// What a held resource needs is held too.
+fn hold_needed(actions: &mut BTreeMap<Address, Action>) {
+    let mut queue: Vec<Address> =
+        actions.values().filter(|action| action.verb == Verb::Hold).map(|action| action.address.clone()).collect();
+    while let Some(address) = queue.pop() {
+        let needs = actions.get(&address).map(|action| action.needs.clone()).unwrap_or_default();
+        for need in needs {
+            if let Some(action) = actions.get_mut(&need)
+                && action.verb == Verb::Delete
+            {
+                action.verb = Verb::Hold;
+                action.data_loss = None;
+                action.reasons = vec![Reason::NeededBy { address: address.clone() }];
+                queue.push(need);
+            }
+        }
+    }
+}
+
+/// A protected object that is made beside a held one of its kind may be a rename that was not said.
+fn warn_of_renames(planner: &mut Planner<'_>) {
+    let of_verb = |verb: Verb| -> Vec<(Address, String)> {
+        let protected = planner.actions.values().filter(|action| action.verb == verb && action.protect);
+        protected.map(|action| (action.address.clone(), action.kind.clone())).collect()
+    };
+    let (held, made) = (of_verb(Verb::Hold), of_verb(Verb::Create));
+    for (new, kind) in &made {
+        for (old, _) in held.iter().filter(|(_, held_kind)| held_kind == kind) {
+            planner.note(
+                new,
+                true,
+                format!("{new} is new while {old} is kept: a rename? add `was: {old}` to the block"),
+            );
+        }
+    }
+}
