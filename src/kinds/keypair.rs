@@ -71,6 +71,13 @@ impl Kind for Keypair {
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+        if let Some(odd) = name.chars().find(|c| !(c.is_ascii_alphanumeric() || " _-".contains(*c))) {
+            // Nova takes `@` and `.` too from 2.92 on, which not every site has.
+            let message = format!("a keypair's name cannot have `{odd}` in it");
+            let help = Some("use letters, digits, spaces, `_` and `-`".to_owned());
+            mistakes.push(Mistake { field: "name", message, help });
+        }
         let Some(Value::String(key)) = fields.get_mut("public_key") else { return };
         *key = key.trim().to_owned();
         // What is said here never repeats the text: it may be a private key.
@@ -98,6 +105,13 @@ impl Kind for Keypair {
             change.effect = Effect::Replace;
         }
         Ok(changes)
+    }
+
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let text =
+            |fields: &Fields, name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (want, has) = (text(fields, "public_key"), text(&seen.attrs, "public_key"));
+        Some(text(fields, "name") == seen.name && bare(&want) == bare(&has))
     }
 
     fn gone_when_deleted(&self) -> bool {

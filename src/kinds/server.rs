@@ -6,6 +6,8 @@
 //!   replaces a server by being unreadable.
 //! - The stamp is one key of the metadata; other people's keys are left alone.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::kind::{
@@ -282,6 +284,11 @@ impl Kind for Server {
             // ACTIVE, and what its owner may have done with a server that is there: SHUTOFF, PAUSED, SHELVED, …
             _ => Readiness::Ready,
         }
+    }
+
+    /// A bare-metal node is written and booted, and then booted once more.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2700)
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
