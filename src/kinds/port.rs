@@ -73,11 +73,11 @@ impl Kind for Port {
     }
 
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
-        let network = common::need_id::<Live>(want, "network")?;
+        let network = common::need_id(want, "network")?;
         let mut body = Map::new();
         body.insert("network_id".to_owned(), json!(network));
         body.insert("name".to_owned(), json!(common::text(want, "name").unwrap_or_default()));
-        body.insert("description".to_owned(), json!(common::describe::<Live>(cx, want)?));
+        body.insert("description".to_owned(), json!(common::describe(cx, want)?));
         if let Some(address) = common::text(want, "fixed_ip") {
             body.insert("fixed_ips".to_owned(), json!([{ "ip_address": address }]));
         }

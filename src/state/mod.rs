@@ -19,6 +19,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Address, Fields, Json, RemoteId, SiteAlias, SiteIdentity};
 
+pub mod edit;
+pub mod error;
+pub mod file;
+pub mod format;
+mod hex;
+pub mod journal;
+pub mod lock;
+pub mod recover;
+pub mod secrets;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+pub use file::FileStore;
+pub use lock::Holder;
+pub use store::{StateStore, Writer};
+
 /// The version of the format that this program writes.
 pub const VERSION: u32 = 1;
 
@@ -195,6 +213,14 @@ pub struct Loaded {
     pub state: State,
     /// Intents that nothing closed, by address. A create among them that was accepted is in the state already.
     pub open: BTreeMap<Address, Intent>,
+}
+
+/// A lineage for a new state: 16 hexadecimal digits from the system's random numbers.
+///
+/// # Errors
+/// When the system has no random numbers to give.
+pub fn new_lineage() -> Result<String, Error> {
+    Ok(hex::encode(&secrets::random::<8>()?))
 }
 
 impl State {
