@@ -37,6 +37,6 @@ pub async fn extend_lease(settings: &Settings, name: &str, more: Duration) -> Re
     };
     let more = SignedDuration::try_from(more).unwrap_or(SignedDuration::MAX);
     let later = end.checked_add(more).map_err(|_| Error::refused("that is too far in the future", "take a shorter time"))?;
-    blazar::prolong(session, &record.id.0, later).await.map_err(failed)?;
+    blazar::set_end(session, &record.id.0, later).await.map_err(failed)?;
     Ok(later)
 }

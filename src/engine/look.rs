@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Error, Loaded, Settings, sites};
 use crate::cloud::Session;
+use crate::diagnostic::{FileId, Span};
 use crate::kinds;
 use crate::model::{SiteAlias, SiteIdentity, Target};
 use crate::observe::{Interest, Observed, observe_site};
@@ -57,6 +58,11 @@ pub(super) fn clock(sessions: &BTreeMap<SiteAlias, Session>) -> Timestamp {
     sessions.values().filter_map(Session::server_time).max().unwrap_or_else(Timestamp::now)
 }
 
+/// The place of what no file says.
+pub(super) fn nowhere() -> Span {
+    Span { file: FileId(0), start: 0, end: 0 }
+}
+
 /// What to look at in each site: the kinds of what is wanted, recorded or open, and undeclared names.
 fn interests(desired: &Desired, state: &state::Loaded, believe: bool) -> BTreeMap<SiteAlias, Interest> {
     let mut interests: BTreeMap<SiteAlias, Interest> = BTreeMap::new();
@@ -93,7 +99,7 @@ pub(super) fn everything(desired: &Desired, sessions: &BTreeMap<SiteAlias, Sessi
     let mut interests = interests(desired, &none, false);
     for (alias, session) in sessions {
         let interest = interests.entry(alias.clone()).or_default();
-        let manageable = kinds::KINDS.iter().filter(|kind| !kind.lookup_only() && session.has(kind.service()));
+        let manageable = kinds::KINDS.iter().filter(|kind| kind.manageable() && session.has(kind.service()));
         interest.kinds.extend(manageable.map(|kind| kind.schema().kind.to_owned()));
     }
     interests

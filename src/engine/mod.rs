@@ -157,7 +157,7 @@ fn open_store(settings: &Settings, spec_folder: &Path, stack: &str) -> Result<Bo
         let folder = if settings.embedded { folder.join("embedded") } else { folder };
         folder.join(format!("{stack}.json")).to_string_lossy().into_owned()
     });
-    Ok(state::open(&location, stack)?)
+    Ok(state::store::open(&location, stack)?)
 }
 
 /// The empty state of a stack that has none yet.

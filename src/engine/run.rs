@@ -16,7 +16,7 @@ use crate::apply::wait::Pollers;
 use crate::apply::{self, Event, Outcome};
 use crate::model::{Json, Value};
 use crate::plan::bind::bind;
-use crate::plan::{Mode, Plan, PlanOptions};
+use crate::plan::{Mode, Plan, PlanOptions, Verb};
 use crate::state::lock::Holder;
 use crate::state::{self, Entry, Writer};
 
@@ -68,7 +68,7 @@ pub async fn lock_saved(
     plan: saved::SavedPlan,
     (command, lock_timeout): (&str, Duration),
 ) -> Result<Ready, Error> {
-    let store = state::open(&plan.state, &plan.plan.stack)?;
+    let store = state::store::open(&plan.state, &plan.plan.stack)?;
     let writer = store.lock(&Holder::current(command), lock_timeout)?;
     let loaded = writer.load()?;
     let existed = loaded.is_some();
@@ -85,6 +85,22 @@ impl Ready {
     #[must_use]
     pub fn planned(&self) -> &Planned {
         &self.planned
+    }
+
+    /// The same, without anything that changes a cloud: what is live is recorded, and no more.
+    #[must_use]
+    pub fn refresh_only(mut self) -> Self {
+        let plan = &mut self.planned.plan;
+        plan.mode = Mode::Refresh;
+        plan.steps.clear();
+        plan.edges.clear();
+        for action in plan.actions.values_mut() {
+            if action.verb != Verb::Hold {
+                action.verb = Verb::Keep;
+                action.changes.clear();
+            }
+        }
+        self
     }
 
     /// Whether carrying it out would change nothing, in the clouds or in the state.
@@ -159,7 +175,7 @@ impl Ready {
             state.fold(Entry::Rename { from: from.clone(), to: to.clone() });
         }
         let stays = self.planned.plan.actions.values().filter(|action| {
-            matches!(action.verb, crate::plan::Verb::Keep | crate::plan::Verb::Hold) && !action.live.is_empty()
+            matches!(action.verb, Verb::Keep | Verb::Hold) && !action.live.is_empty()
         });
         stays
             .filter_map(|action| {

@@ -9,7 +9,6 @@ use url::Url;
 use super::{Error, Settings, state_folder};
 use crate::cloud::config::{Auth, CloudConfig, Domain, Scope, User};
 use crate::cloud::{CloudError, Session, SessionOptions, Transport};
-use crate::diagnostic::{FileId, Span};
 use crate::embedded::{self, ClockMode, Cloud, Profile};
 use crate::model::SiteAlias;
 use crate::spec::{CloudRef, Site, Spec};
@@ -23,7 +22,7 @@ const EMBEDDED_URL: &str = "http://embedded.invalid/identity/v3";
 /// A spec without sites has one: the environment's cloud.
 pub(super) fn complete(spec: &mut Spec, settings: &Settings) {
     if spec.sites.is_empty() {
-        let nowhere = Span { file: FileId(0), start: 0, end: 0 };
+        let nowhere = super::look::nowhere();
         let named = settings.environment.var("OS_CLOUD").map(|cloud| CloudRef::Named(cloud.to_owned()));
         let site = Site { span: nowhere, cloud: named.unwrap_or(CloudRef::Env), region: None };
         spec.sites.insert(SiteAlias(DEFAULT_SITE.to_owned()), site);
@@ -68,12 +67,23 @@ async fn sign_in_one(alias: &SiteAlias, site: &Site, spec_folder: &Path, setting
     Session::over_http(config, SessionOptions::default()).await.map_err(failed)
 }
 
-/// What `--site ALIAS=CLOUD` names: an entry of clouds.yaml, `env`, or `embedded:PROFILE`.
-fn stand_in(name: &str) -> CloudRef {
-    match (name, name.strip_prefix("embedded:")) {
-        ("env", _) => CloudRef::Env,
-        (_, Some(profile)) => CloudRef::Embedded(profile.to_owned()),
+/// What `--site ALIAS=CLOUD` names: an entry of clouds.yaml, `env`, `chameleon:SITE` or `embedded:PROFILE`.
+pub(super) fn stand_in(name: &str) -> CloudRef {
+    match name.split_once(':') {
+        Some(("embedded", profile)) => CloudRef::Embedded(profile.to_owned()),
+        Some(("chameleon", site)) => CloudRef::Chameleon(site.to_owned()),
+        _ if name == "env" => CloudRef::Env,
         _ => CloudRef::Named(name.to_owned()),
+    }
+}
+
+/// A site's cloud as `--site` takes it.
+pub(super) fn cloud_name(cloud: &CloudRef) -> String {
+    match cloud {
+        CloudRef::Named(name) => name.clone(),
+        CloudRef::Env => "env".to_owned(),
+        CloudRef::Chameleon(site) => format!("chameleon:{site}"),
+        CloudRef::Embedded(profile) => format!("embedded:{profile}"),
     }
 }
 
@@ -120,9 +130,9 @@ fn embedded_config(alias: &SiteAlias, settings: &Settings) -> Result<CloudConfig
     let user = settings.environment.var("ANOLE_EMBEDDED_USER").unwrap_or("demo");
     let project = if user == "other" { "CHI-other" } else { "CHI-embedded" };
     let auth = Auth::Password {
-        user: User::Name(user.to_owned(), Domain::default()),
+        user: User::Name(user.to_owned(), Domain::Id("default".to_owned())),
         password: secrecy::SecretString::from(user.to_owned()),
     };
-    let scope = Scope::ProjectName(project.to_owned(), Domain::default());
+    let scope = Scope::ProjectName(project.to_owned(), Domain::Id("default".to_owned()));
     Ok(CloudConfig::new(format!("the embedded cloud of site {alias}"), url, auth, scope))
 }

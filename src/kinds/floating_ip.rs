@@ -76,6 +76,14 @@ impl Kind for FloatingIp {
         &SCHEMA
     }
 
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
+    }
+
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
         let mut mistake = |field, message: &str, help: &str| {

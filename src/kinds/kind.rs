@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::schema::{OnChange, Schema};
-use crate::cloud::{CloudError, Session};
+use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
 
 /// A live object, as a list or a read of its service showed it.
@@ -178,6 +178,14 @@ pub struct Update<'a> {
 pub trait Kind: Send + Sync + 'static {
     /// The table of its fields.
     fn schema(&self) -> &'static Schema;
+
+    /// The service whose API it is.
+    fn service(&self) -> Service;
+
+    /// Whether objects of this kind can be made and unmade; others are only looked up.
+    fn manageable(&self) -> bool {
+        true
+    }
 
     /// Brings decoded fields to canonical form and reports what the types cannot: rules that exclude each other, a
     /// value out of line with another. Unknown values must be left alone.

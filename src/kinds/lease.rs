@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update};
 use super::schema::{Attribute, Field, NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, blazar, shapes};
+use crate::cloud::{CloudError, ErrorKind, Session, blazar, shapes, Service};
 use crate::model::{Fields, RemoteId, Value};
 
 mod reservations;
@@ -214,6 +214,15 @@ fn check_times(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
 impl Kind for Lease {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let alike = fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str());
+        Some(alike && !matches!(self.readiness(seen), Readiness::Ended(_)))
+    }
+
+    fn service(&self) -> Service {
+        Service::Reservation
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {

@@ -12,7 +12,7 @@ use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, OnChange, Schema, Type, attribute, field};
 use super::subnet;
 use crate::cloud::neutron::{self, Network as Live, Object as _};
-use crate::cloud::{CloudError, ErrorKind, Session};
+use crate::cloud::{CloudError, ErrorKind, Session, Service};
 use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
 
 /// The kind.
@@ -59,6 +59,14 @@ const SUBNET: &[Field] = &[
 impl Kind for Network {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {

@@ -10,7 +10,7 @@ use super::kind::{FieldChange, Kind, OpCx, Refused, Seen, Sides, Update, diff_fi
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Network, Object as _, Port as Live};
-use crate::cloud::{CloudError, Session};
+use crate::cloud::{CloudError, Session, Service};
 use crate::model::{Fields, RemoteId, Value};
 
 /// The kind.
@@ -52,6 +52,14 @@ static SCHEMA: Schema = Schema {
 impl Kind for Port {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {

@@ -12,7 +12,7 @@ use super::kind::{FieldChange, Kind, OpCx, Readiness, Refused, Seen, Sides, Upda
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Object as _, Port, Router as Live, Subnet};
-use crate::cloud::{CloudError, ErrorKind, Session};
+use crate::cloud::{CloudError, ErrorKind, Session, Service};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
@@ -53,6 +53,14 @@ const INTERFACES: [&str; 3] =
 impl Kind for Router {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {

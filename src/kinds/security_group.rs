@@ -17,7 +17,7 @@ use super::kind::{Claim, Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, SecurityGroup as Live, SecurityGroupRule};
-use crate::cloud::{CloudError, ErrorKind, Session};
+use crate::cloud::{CloudError, ErrorKind, Session, Service};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
@@ -85,6 +85,14 @@ const RULE: &[Field] = &[
 impl Kind for SecurityGroup {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {

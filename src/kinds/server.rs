@@ -15,7 +15,7 @@ use super::kind::{
 };
 use super::metadata;
 use super::schema::Schema;
-use crate::cloud::{CloudError, Session, nova};
+use crate::cloud::{CloudError, Session, nova, Service};
 use crate::model::{Address, Fields, RemoteId, Value};
 
 mod create;
@@ -228,6 +228,10 @@ async fn rebuild(session: &Session, id: &str, image: &str) -> Result<(), CloudEr
 impl Kind for Server {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Compute
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {

@@ -12,7 +12,7 @@ use super::kind::{Kind, OpCx, Seen, Update};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, Pool, Subnet as Live};
-use crate::cloud::{CloudError, Session};
+use crate::cloud::{CloudError, Session, Service};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
@@ -62,6 +62,14 @@ static SCHEMA: Schema = Schema {
 impl Kind for Subnet {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
