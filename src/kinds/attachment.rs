@@ -155,11 +155,6 @@ impl Kind for Attachment {
         &SCHEMA
     }
 
-    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
-        let of = |side: &str| fields.get(side).and_then(Value::as_id).map_or("", |id| id.0.as_str());
-        Some(seen.id.0 == format!("{}/{}", of("server"), of("volume")))
-    }
-
     fn service(&self) -> Service {
         Service::Compute
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen, Sides, Update};
 use super::schema::{NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, nova, shapes, Service};
+use crate::cloud::{CloudError, ErrorKind, Service, Session, nova, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A keypair.
@@ -68,10 +68,6 @@ fn seen(session: &Session, keypair: nova::Keypair) -> Seen {
 impl Kind for Keypair {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
-    }
-
-    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
-        Some(fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str()))
     }
 
     fn service(&self) -> Service {

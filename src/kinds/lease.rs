@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update};
 use super::schema::{Attribute, Field, NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, blazar, shapes, Service};
+use crate::cloud::{CloudError, ErrorKind, Service, Session, blazar, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 mod reservations;
@@ -216,11 +216,6 @@ impl Kind for Lease {
         &SCHEMA
     }
 
-    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
-        let alike = fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str());
-        Some(alike && !matches!(self.readiness(seen), Readiness::Ended(_)))
-    }
-
     fn service(&self) -> Service {
         Service::Reservation
     }
@@ -278,7 +273,8 @@ impl Kind for Lease {
 
     fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
         let same_name = fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str());
-        Some(same_name && reservations::fit(fields, &seen.attrs))
+        let over = matches!(self.readiness(seen), Readiness::Ended(_));
+        Some(same_name && !over && reservations::fit(fields, &seen.attrs))
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

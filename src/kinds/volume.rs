@@ -13,7 +13,7 @@ use serde_json::json;
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
 use super::metadata;
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, Session, cinder, Service};
+use crate::cloud::{CloudError, Service, Session, cinder};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A volume.
