@@ -403,7 +403,11 @@ impl<'a> Planner<'a> {
                 created_at: None,
             });
         }
-        self.observed.object(&record.site, &record.kind, &record.id).cloned()
+        let mut seen = self.observed.object(&record.site, &record.kind, &record.id).cloned()?;
+        if let Some(kind) = kinds::by_name(&record.kind) {
+            kind.complete(&record.applied, &mut seen.attrs);
+        }
+        Some(seen)
     }
 
     pub fn in_scope(&self, address: &Address) -> bool {
