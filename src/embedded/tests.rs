@@ -16,6 +16,7 @@ struct Client {
     token: String,
 }
 
+#[derive(Debug)]
 struct Got {
     status: u16,
     headers: HeaderMap,

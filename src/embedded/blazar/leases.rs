@@ -104,7 +104,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         let one = reservations::grant(cx, asked, (start, end), &granted)?;
         granted.push(one);
     }
-    check_length(&granted, end - start)?;
+    check_length(&granted, end - start, 403)?;
     let mut all: Vec<Json> = granted;
     for one in &mut all {
         one.set("lease_id", id.as_str());
@@ -133,16 +133,20 @@ fn longest(reservations: &[Json]) -> i64 {
     if of_hosts { LONGEST_OF_HOSTS } else { LONGEST }
 }
 
-fn check_length(reservations: &[Json], length: i64) -> Result<(), Fault> {
+/// A lease that would be too long is refused with 403 when it is made, with 400 when it is prolonged.
+fn check_length(reservations: &[Json], length: i64, status: u16) -> Result<(), Fault> {
     let longest = longest(reservations);
     if length <= longest {
         return Ok(());
     }
-    Err(Fault::forbidden(format!(
-        "Lease duration of {} seconds must be less than or equal to the maximum lease duration of {} seconds.",
-        length / 1000,
-        longest / 1000
-    )))
+    Err(Fault::new(
+        status,
+        format!(
+            "Lease duration of {} seconds must be less than or equal to the maximum lease duration of {} seconds.",
+            length / 1000,
+            longest / 1000
+        ),
+    ))
 }
 
 fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
@@ -194,5 +198,5 @@ fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
 fn check_prolonged(cx: &Cx<'_>, lease: &Json, start: i64, end: i64) -> Result<(), Fault> {
     let near_its_end = lease.int("_end") - cx.now <= LAST_DAYS;
     let length = if near_its_end { end - cx.now.max(start) } else { end - start };
-    if end <= lease.int("_end") { Ok(()) } else { check_length(lease.list("reservations"), length) }
+    if end <= lease.int("_end") { Ok(()) } else { check_length(lease.list("reservations"), length, 400) }
 }

@@ -136,9 +136,7 @@ fn requirements(asked: &Json) -> Result<Option<Json>, Fault> {
 fn choose_hosts(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json], but: &str) -> Result<Vec<Json>, Fault> {
     let (min, max) = (count(asked, "min")?, count(asked, "max")?);
     if min > max {
-        return Err(Fault::bad(format!(
-            "Invalid values for min/max of hosts. Max={max}, Min={min}. Max must be greater than or equal to Min."
-        )));
+        return Err(Fault::bad("Invalid values for min/max of hosts. Max must be equal to or larger than min."));
     }
     let wanted = requirements(asked)?;
     let same = so_far.iter().filter(|one| one.text("resource_type") == "physical:host");
