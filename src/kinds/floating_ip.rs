@@ -17,7 +17,7 @@ use super::kind::{Claim, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, S
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, FloatingIp as Live, Object as _, Port, PortDetails};
-use crate::cloud::{CloudError, Session, blazar};
+use crate::cloud::{CloudError, Service, Session, blazar};
 use crate::model::{Fields, Json, RemoteId, Stamp, Value};
 
 /// The kind.
@@ -120,10 +120,6 @@ impl Kind for FloatingIp {
             "ERROR" => Readiness::Failed("Neutron could not set the address up".to_owned()),
             _ => Readiness::Ready,
         }
-    }
-
-    fn gone_when_deleted(&self) -> bool {
-        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

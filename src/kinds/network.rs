@@ -125,10 +125,6 @@ impl Kind for Network {
         }
     }
 
-    fn gone_when_deleted(&self) -> bool {
-        true
-    }
-
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         let project = &session.identity().project_id;
         Ok(neutron::list(session, &[("project_id", project)]).await?.iter().map(seen).collect())

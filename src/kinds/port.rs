@@ -71,10 +71,6 @@ impl Kind for Port {
         Ok(changes)
     }
 
-    fn gone_when_deleted(&self) -> bool {
-        true
-    }
-
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         let project = session.identity().project_id.as_str();
         Ok(neutron::list(session, &[("project_id", project)]).await?.iter().map(seen).collect())

@@ -78,10 +78,6 @@ impl Kind for Router {
         }
     }
 
-    fn gone_when_deleted(&self) -> bool {
-        true
-    }
-
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         let project = session.identity().project_id.as_str();
         let routers: Vec<Live> = neutron::list(session, &[("project_id", project)]).await?;
