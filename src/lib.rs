@@ -4,6 +4,8 @@ pub mod apply;
 pub mod cli;
 pub mod cloud;
 pub mod diagnostic;
+pub mod embedded;
+pub mod engine;
 pub mod kinds;
 pub mod model;
 pub mod observe;

@@ -1,5 +1,11 @@
 //! `anole apply`.
 
+use crate::engine;
+use crate::plan::PlanOptions;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
+use super::outputs::tell_outputs;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
@@ -48,4 +54,46 @@ pub struct ApplyArgs {
     /// Wait for a lease that starts later, instead of ending with "pending until …"
     #[arg(long)]
     pub wait: bool,
+}
+
+/// Plans, asks, and carries the plan out.
+///
+/// # Errors
+/// Why there is no plan, or why the state cannot be written.
+pub async fn run(args: ApplyArgs, cx: &Context) -> Result<Exit, CliError> {
+    let settings = cx.settings(&args.spec.specs);
+    let lock = ("anole apply", args.run.lock_timeout);
+    let ready = match &args.plan {
+        Some(path) => {
+            let saved = engine::read_plan(path).map_err(|error| cx.failed(error))?;
+            engine::lock_saved(&settings, saved, lock).await.map_err(|error| cx.failed(error))?
+        }
+        None => {
+            let options = PlanOptions {
+                destroy: false,
+                include_protected: args.protected.selection(),
+                targets: args.select.targets,
+                replace: args.replace,
+                accept_missing: args.select.accept_missing,
+                trust_state: false,
+            };
+            cx.lock_and_plan(&settings, &options, lock).await?
+        }
+    };
+    let ready = if args.refresh_only { ready.refresh_only() } else { ready };
+    cx.show_plan("apply", ready.planned(), false)?;
+    if ready.planned().plan.is_empty() && ready.is_idle() {
+        return Ok(Exit::Success);
+    }
+    // What only records what is live, or closes what an interrupted apply left, needs no consent.
+    let question = "Apply these changes?";
+    if !ready.planned().plan.is_empty() && !cx.console.confirm(question, args.run.yes)? {
+        cx.console.tell("Nothing was done.\n");
+        return Ok(Exit::Failure);
+    }
+    let (outcome, exit) = cx.carry_out(ready, &args.run, args.wait).await?;
+    if outcome.failed.is_empty() && args.plan.is_none() {
+        tell_outputs(cx, &settings)?;
+    }
+    Ok(exit)
 }

@@ -1,5 +1,15 @@
 //! `anole cloud serve`.
 
+use std::net::Ipv4Addr;
+
+use tokio::net::TcpListener;
+
+use crate::embedded;
+use crate::engine;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
+use super::signals::watch_signals;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
@@ -35,4 +45,27 @@ pub struct ServeArgs {
     /// Where its objects are kept [default: state/embedded/clouds/<profile>]
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub folder: Option<PathBuf>,
+}
+
+/// Serves the embedded cloud until a signal.
+///
+/// # Errors
+/// When the port is taken, or the cloud's folder cannot be used.
+pub async fn run(args: CloudArgs, cx: &Context) -> Result<Exit, CliError> {
+    let CloudCommand::Serve(args) = args.command;
+    let folder = args.folder.unwrap_or_else(|| PathBuf::from("state/embedded/clouds").join(&args.profile));
+    let settings = cx.settings(&[]);
+    let cloud = engine::open_embedded(&cx.base().join(folder), &args.profile, &settings).map_err(|error| cx.failed(error))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
+        .await
+        .map_err(|error| CliError::context(format!("cannot listen on 127.0.0.1:{}", args.port), error))?;
+    let address = listener.local_addr().map_err(CliError::wrap)?;
+    cx.console.print(&cloud.clouds_yaml(&format!("http://{address}")))?;
+    cx.console.tell(&format!("Serving {} on http://{address}; Ctrl-C ends it.\n", args.profile));
+    let mut stop = watch_signals(|_| {})?;
+    let stopped = async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    embedded::serve(cloud, listener, stopped).await.map_err(CliError::wrap)?;
+    Ok(Exit::Success)
 }

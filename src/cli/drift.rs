@@ -1,5 +1,11 @@
 //! `anole drift`.
 
+use crate::engine;
+use crate::plan::{Reason, Verb};
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
+use super::session::plain_options;
 use clap::Args;
 
 use super::shared::SpecArgs;
@@ -15,4 +21,36 @@ pub struct DriftArgs {
     /// Exit with 2 if anything differs
     #[arg(long)]
     pub detailed_exitcode: bool,
+}
+
+/// Plans, and shows only what was changed outside.
+///
+/// # Errors
+/// Why there is no plan.
+pub async fn run(args: DriftArgs, cx: &Context) -> Result<Exit, CliError> {
+    let settings = cx.settings(&args.spec.specs);
+    let mut planned = engine::plan(&settings, &plain_options()).await.map_err(|error| cx.failed(error))?;
+    for action in planned.plan.actions.values_mut() {
+        let outside = |reason: &Reason| {
+            matches!(reason, Reason::Drifted { .. } | Reason::Missing | Reason::Failed { .. } | Reason::Interrupted)
+        };
+        if action.reasons.iter().any(outside) {
+            let drifted: Vec<String> = action
+                .reasons
+                .iter()
+                .filter_map(|reason| if let Reason::Drifted { field } = reason { Some(field.clone()) } else { None })
+                .collect();
+            action.reasons.retain(outside);
+            action.changes.retain(|change| drifted.contains(&change.field));
+        } else {
+            action.verb = Verb::Keep;
+        }
+    }
+    if planned.plan.is_empty() && !cx.console.json {
+        cx.console.print("No drift. What is live is what the last apply left.\n")?;
+        return Ok(Exit::Success);
+    }
+    cx.show_plan("drift", &planned, false)?;
+    let changes = args.detailed_exitcode && !planned.plan.is_empty();
+    Ok(if changes { Exit::Changes } else { Exit::Success })
 }

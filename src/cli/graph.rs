@@ -1,5 +1,10 @@
 //! `anole graph`.
 
+use crate::engine;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use crate::ui::graph::Graph;
+use super::Context;
 use clap::{Args, ValueEnum};
 
 use super::shared::SpecArgs;
@@ -26,4 +31,23 @@ pub enum GraphFormat {
     Dot,
     /// Mermaid, which many Markdown viewers draw
     Mermaid,
+}
+
+/// Prints the graph.
+///
+/// # Errors
+/// When the spec has mistakes; they are told.
+pub async fn run(args: GraphArgs, cx: &Context) -> Result<Exit, CliError> {
+    let loaded = engine::load(&cx.settings(&args.spec.specs)).map_err(|error| cx.failed(error))?;
+    let graph = Graph::of_desired(&loaded.desired);
+    let text = match args.format {
+        GraphFormat::Dot => graph.dot(),
+        GraphFormat::Mermaid => graph.mermaid(),
+    };
+    if cx.console.json {
+        cx.console.print_json(&serde_json::json!({ "graph": text }))?;
+    } else {
+        cx.console.print(&text)?;
+    }
+    Ok(Exit::Success)
 }

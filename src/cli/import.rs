@@ -1,5 +1,9 @@
 //! `anole import`.
 
+use crate::engine;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
 use clap::Args;
 
 use super::shared::SpecFlag;
@@ -27,4 +31,20 @@ pub struct ImportArgs {
 
 fn remote_id(text: &str) -> Result<RemoteId, &'static str> {
     if text.trim().is_empty() { Err("an id is not empty") } else { Ok(RemoteId::from(text.trim())) }
+}
+
+/// Takes the object into the state.
+///
+/// # Errors
+/// Why it cannot be taken.
+pub async fn run(args: ImportArgs, cx: &Context) -> Result<Exit, CliError> {
+    let settings = cx.settings(&args.spec.specs);
+    let record = engine::import(&settings, &args.address, &args.id).await.map_err(|error| cx.failed(error))?;
+    if cx.console.json {
+        cx.console.print_json(&serde_json::json!({ "address": args.address, "id": record.id, "kind": record.kind }))?;
+    } else {
+        let text = format!("{} is {} {} from now on. `anole plan` shows what differs.\n", args.address, record.kind.replace('_', " "), record.id);
+        cx.console.print(&text)?;
+    }
+    Ok(Exit::Success)
 }

@@ -1,5 +1,9 @@
 //! `anole lease extend`.
 
+use crate::engine;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -46,4 +50,20 @@ fn positive(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("an extension is longer than nothing".to_owned()),
         by => Ok(by),
     }
+}
+
+/// Prolongs a lease.
+///
+/// # Errors
+/// When there is no such lease, or the service refuses.
+pub async fn run(args: LeaseArgs, cx: &Context) -> Result<Exit, CliError> {
+    let LeaseCommand::Extend(args) = args.command;
+    let settings = cx.settings(&args.spec.specs);
+    let end = engine::extend_lease(&settings, &args.name, args.by).await.map_err(|error| cx.failed(error))?;
+    if cx.console.json {
+        cx.console.print_json(&serde_json::json!({ "lease": args.name, "end": end.to_string() }))?;
+    } else {
+        cx.console.print(&format!("Lease `{}` ends {end}.\n", args.name))?;
+    }
+    Ok(Exit::Success)
 }

@@ -25,8 +25,10 @@ pub mod lease;
 pub mod logging;
 pub mod man;
 pub mod output;
+mod outputs;
 pub mod plan;
 pub mod schema;
+mod session;
 pub mod shared;
 pub mod show;
 pub mod signals;
@@ -39,28 +41,6 @@ mod tests;
 use crate::ui::error::Exit;
 use crate::ui::{CliError, Console};
 use global::GlobalArgs;
-
-// What the commands' `run` functions will call, once the engine is there (all paths below `crate::engine`):
-//
-//   pub struct Settings { base: PathBuf, specs: Vec<PathBuf>, state: Option<String>,
-//                         sites: BTreeMap<SiteAlias, String>, variables: VariableInputs, embedded: bool }
-//   pub enum Error { Spec { diagnostics: Diagnostics, sources: Sources }, Plan(Vec<PlanError>), Load(..), Cloud(CloudError),
-//                    State(state::Error), .. }                      each with hint()
-//
-//   fn  load(&Settings) -> Result<Loaded /* Spec, Desired, warnings, Sources */, Error>         validate, graph
-//   async fn plan(&Settings, &PlanOptions) -> Result<Planned /* Plan, Report, previous variables, locked? */, Error>   plan, drift
-//   fn  write_plan(&Plan, &Path) / read_plan(&Path) -> Result<Plan, Error>                      plan -o, show PLAN, apply --plan
-//   async fn lock_and_plan(&Settings, &PlanOptions, lock_timeout) -> Result<Ready, Error>        apply, destroy
-//   async fn lock_saved(&Settings, Plan, lock_timeout) -> Result<Ready, Error>                   apply --plan
-//   impl Ready { fn planned(&self) -> &Planned;
-//                async fn carry_out(self, &RunOptions { parallelism, wait }, UnboundedSender<Event>, watch::Receiver<bool>)
-//                    -> Result<Outcome, Error> }
-//   async fn refresh(&Settings, lock_timeout) -> Result<Planned, Error>                          apply --refresh-only
-//   async fn import(&Settings, &Address, &RemoteId) -> Result<Action, Error>                     import
-//   async fn extend_lease(&Settings, &Address, Duration) -> Result<Timestamp, Error>             lease extend
-//   fn  store(&Settings) -> Result<Box<dyn StateStore>, Error>                                   show, output, state …
-//   async fn recover(&Settings) -> Result<State, Error>                                          state recover
-//   fn  json_schema() -> Json                                                                    schema
 
 /// What anole is asked to do.
 #[derive(Debug, Clone, Parser)]
@@ -199,8 +179,20 @@ pub fn run(command: Command, cx: &Context) -> Exit {
 
 async fn dispatch(command: Command, cx: &Context) -> Result<Exit, CliError> {
     match command {
+        Command::Plan(args) => plan::run(args, cx).await,
+        Command::Apply(args) => apply::run(args, cx).await,
+        Command::Destroy(args) => destroy::run(args, cx).await,
+        Command::Validate(args) => validate::run(args, cx).await,
+        Command::Show(args) => show::run(args, cx).await,
+        Command::Output(args) => output::run(args, cx).await,
+        Command::Drift(args) => drift::run(args, cx).await,
+        Command::Graph(args) => graph::run(args, cx).await,
+        Command::Import(args) => import::run(args, cx).await,
+        Command::Lease(args) => lease::run(args, cx).await,
+        Command::State(args) => state::run(args, cx).await,
+        Command::Schema(args) => schema::run(args, cx).await,
+        Command::Cloud(args) => cloud::run(args, cx).await,
         Command::Completions(args) => completions::run(args, cx).await,
         Command::Man(args) => man::run(args, cx).await,
-        _ => Err(CliError::new("this command is not part of this build")),
     }
 }

@@ -1,5 +1,10 @@
 //! `anole output`.
 
+use crate::engine;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
+use super::outputs::bare;
 use clap::Args;
 
 use super::shared::SpecFlag;
@@ -17,4 +22,34 @@ pub struct OutputArgs {
     #[command(flatten)]
     /// The spec.
     pub spec: SpecFlag,
+}
+
+/// Prints outputs.
+///
+/// # Errors
+/// When there is no state, or no output of that name.
+pub async fn run(args: OutputArgs, cx: &Context) -> Result<Exit, CliError> {
+    let (store, stack) = engine::store(&cx.settings(&args.spec.specs)).map_err(|error| cx.failed(error))?;
+    let loaded = store.load().map_err(|error| cx.failed(error.into()))?;
+    let outputs = loaded.map(|loaded| loaded.state.outputs).unwrap_or_default();
+    let Some(name) = &args.name else {
+        if cx.console.json {
+            cx.console.print_json(&outputs)?;
+            return Ok(Exit::Success);
+        }
+        let rows: String = outputs.iter().map(|(name, value)| format!("{name} = {}\n", bare(value))).collect();
+        cx.console.print(&rows)?;
+        return Ok(Exit::Success);
+    };
+    let Some(value) = outputs.get(name) else {
+        let names = outputs.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let has = if names.is_empty() { "it has none; apply first".to_owned() } else { format!("it has {names}") };
+        return Err(CliError::new(format!("stack `{stack}` has no output `{name}`")).hint(has));
+    };
+    if cx.console.json {
+        cx.console.print_json(value)?;
+    } else {
+        cx.console.print(&format!("{}\n", bare(value)))?;
+    }
+    Ok(Exit::Success)
 }

@@ -1,5 +1,10 @@
 //! `anole plan`.
 
+use crate::engine;
+use crate::plan::PlanOptions;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
@@ -51,4 +56,28 @@ pub struct PlanArgs {
     /// Show long texts in full
     #[arg(long)]
     pub full: bool,
+}
+
+/// Plans and shows the plan.
+///
+/// # Errors
+/// Why there is no plan.
+pub async fn run(args: PlanArgs, cx: &Context) -> Result<Exit, CliError> {
+    let settings = cx.settings(&args.spec.specs);
+    let options = PlanOptions {
+        destroy: args.destroy,
+        include_protected: args.protected.selection(),
+        targets: args.select.targets,
+        replace: args.replace,
+        accept_missing: args.select.accept_missing,
+        trust_state: !args.refresh,
+    };
+    let planned = engine::plan(&settings, &options).await.map_err(|error| cx.failed(error))?;
+    cx.show_plan("plan", &planned, args.full)?;
+    if let Some(out) = &args.out {
+        engine::write_plan(&settings, &planned, out).map_err(|error| cx.failed(error))?;
+        cx.console.tell(&format!("The plan is in {0}; `anole apply --plan {0}` carries it out.\n", out.display()));
+    }
+    let changes = args.detailed_exitcode && !planned.plan.is_empty();
+    Ok(if changes { Exit::Changes } else { Exit::Success })
 }

@@ -1,5 +1,10 @@
 //! `anole schema`.
 
+use crate::kinds::KINDS;
+use crate::spec::json_schema::json_schema;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use super::Context;
 use clap::Args;
 
 /// Print the JSON Schema of specs
@@ -9,3 +14,13 @@ use clap::Args;
 #[command(after_long_help = "Example:\n  anole schema > anole.schema.json\n  \
     then start the spec with: # yaml-language-server: $schema=anole.schema.json")]
 pub struct SchemaArgs {}
+
+/// Prints the schema.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub async fn run(_args: SchemaArgs, cx: &Context) -> Result<Exit, CliError> {
+    let tables: Vec<_> = KINDS.iter().map(|kind| kind.schema()).collect();
+    cx.console.print_json(&json_schema(&tables))?;
+    Ok(Exit::Success)
+}

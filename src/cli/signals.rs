@@ -3,38 +3,48 @@
 //! In: the process's signals (SIGTERM counts as Ctrl-C). Out: a watch that turns true. Invariant: leaving at once is
 //! safe, for what was asked for is in the journal; the next apply resolves it.
 
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::ui::CliError;
 use crate::ui::error::Exit;
 
-/// Watches for signals from now on, until the process ends. `tell` shows a line to the user.
-pub fn watch_signals(tell: impl Fn(&str) + Send + 'static) -> watch::Receiver<bool> {
+/// Watches for signals from now on, until the process ends; `tell` shows a line to the user.
+///
+/// # Errors
+/// When the process cannot listen to signals: an apply that nobody can stop is not begun.
+pub fn watch_signals(tell: impl Fn(&str) + Send + 'static) -> Result<watch::Receiver<bool>, CliError> {
+    let mut signals = Signals::listen().map_err(|error| CliError::context("cannot listen to signals", error))?;
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        signalled().await;
+        signals.next().await;
+        // Nobody listens any more once the apply is over; then there is nothing to stop.
         let _ = stop.send(true);
         tell("Stopping: what is in flight is finished and recorded. Press Ctrl-C again to leave at once.\n");
-        signalled().await;
+        signals.next().await;
         tell("Left at once. What was asked for is in the journal: run the command again to carry on.\n");
         std::process::exit(Exit::Interrupted.code().into());
     });
-    stopped
+    Ok(stopped)
 }
 
-/// Returns at the next signal; never, where signals cannot be had.
-async fn signalled() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending::<()>().await },
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
+/// The signals that mean "stop". Registered once, so that none is lost between two of them.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

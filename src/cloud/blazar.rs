@@ -116,15 +116,10 @@ pub async fn lease(session: &Session, id: &str) -> Result<Option<Lease>, CloudEr
     found(session.send(request).await, "lease")
 }
 
-/// The minute that it is by the service's own clock, by which a lease starts `now`; by ours where it does not say.
-///
-/// # Errors
-/// Those of the request.
-pub async fn now(session: &Session) -> Result<Timestamp, CloudError> {
-    let answer = session.send(Request::get(Service::Reservation, "/leases")).await?;
-    let said = answer.headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
-    let told = said.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|zoned| zoned.timestamp());
-    Ok(minute(told.unwrap_or_else(Timestamp::now)))
+/// The minute that it is by the cloud's clock, in which a lease that starts `now` starts; by ours where it does not say.
+#[must_use]
+pub fn now(session: &Session) -> Timestamp {
+    minute(session.server_time().unwrap_or_else(Timestamp::now))
 }
 
 /// Asks for a lease. The answer is its id. Takes up to half a minute.

@@ -155,10 +155,23 @@ impl Kind for Attachment {
         &SCHEMA
     }
 
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let of = |side: &str| fields.get(side).and_then(Value::as_id).map_or("", |id| id.0.as_str());
+        Some(seen.id.0 == format!("{}/{}", of("server"), of("volume")))
+    }
+
+    fn service(&self) -> Service {
+        Service::Compute
+    }
+
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         if let Some(mount) = fields.get("mount").and_then(Value::as_map) {
             check_mount(mount, mistakes);
         }
+    }
+
+    fn recorded(&self, fields: &Fields) -> Vec<String> {
+        guest_steps(fields)
     }
 
     fn readiness(&self, seen: &Seen) -> Readiness {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::image::only_looked_up;
 use super::kind::{Kind, OpCx, Seen, Update};
 use super::schema::{NameRule, Schema, attribute};
-use crate::cloud::{CloudError, Session, nova};
+use crate::cloud::{CloudError, Session, nova, Service};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A flavor of the site.
@@ -52,6 +52,14 @@ fn seen(flavor: nova::Flavor) -> Seen {
 impl Kind for Flavor {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Compute
+    }
+
+    fn manageable(&self) -> bool {
+        false
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

@@ -76,6 +76,14 @@ impl Kind for FloatingIp {
         &SCHEMA
     }
 
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
+    }
+
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
         let mut mistake = |field, message: &str, help: &str| {
@@ -132,10 +140,10 @@ impl Kind for FloatingIp {
         if let Some(lease) = common::id(want, "lease") {
             return take_reserved(cx, want, lease).await;
         }
-        let network = common::need_id::<Live>(want, "network")?;
+        let network = common::need_id(want, "network")?;
         let mut body = Map::new();
         body.insert("floating_network_id".to_owned(), json!(network));
-        body.insert("description".to_owned(), json!(common::describe::<Live>(cx, want)?));
+        body.insert("description".to_owned(), json!(common::describe(cx, want)?));
         let Some(ports) = binding::ports(cx, want).await? else {
             return Ok(RemoteId(neutron::create::<Live>(cx.session, body.into()).await?.id));
         };
@@ -210,7 +218,7 @@ struct Reservation {
 /// Takes one of the addresses that a lease reserved and that nobody took yet. Blazar makes them when the lease starts
 /// and marks them with the tag `reservation:<id>`.
 async fn take_reserved(cx: &OpCx<'_>, want: &Fields, lease: &str) -> Result<RemoteId, CloudError> {
-    let description = common::describe::<Live>(cx, want)?;
+    let description = common::describe(cx, want)?;
     let answer = cx.session.send(Request::get(Service::Reservation, format!("/leases/{lease}"))).await?;
     let reservations = answer.member::<Lease>("lease")?.reservations;
     let network = common::id(want, "network");
@@ -241,7 +249,7 @@ async fn take_reserved(cx: &OpCx<'_>, want: &Fields, lease: &str) -> Result<Remo
             }
         }
     }
-    Err(common::refused::<Live>("the lease has no reserved floating IP left that is free").hint(
+    Err(common::refused("the lease has no reserved floating IP left that is free").hint(
         "raise `amount` of the lease's `floating_ips` reservation, or take the address from a network with `network`",
     ))
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::kind::{Kind, OpCx, Readiness, Seen, Update};
 use super::schema::{NameRule, Schema, attribute};
-use crate::cloud::{CloudError, Session, glance, shapes};
+use crate::cloud::{CloudError, Session, glance, shapes, Service};
 use crate::model::{Fields, RemoteId, Value};
 
 /// An image of the site.
@@ -55,6 +55,14 @@ pub(super) fn only_looked_up(kind: &str) -> CloudError {
 impl Kind for Image {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Image
+    }
+
+    fn manageable(&self) -> bool {
+        false
     }
 
     fn readiness(&self, seen: &Seen) -> Readiness {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen, Sides, Update};
 use super::schema::{NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, nova, shapes};
+use crate::cloud::{CloudError, ErrorKind, Session, nova, shapes, Service};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A keypair.
@@ -70,6 +70,14 @@ impl Kind for Keypair {
         &SCHEMA
     }
 
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        Some(fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str()))
+    }
+
+    fn service(&self) -> Service {
+        Service::Compute
+    }
+
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         let Some(Value::String(key)) = fields.get_mut("public_key") else { return };
         *key = key.trim().to_owned();
@@ -98,6 +106,10 @@ impl Kind for Keypair {
             change.effect = Effect::Replace;
         }
         Ok(changes)
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::schema::{OnChange, Schema};
-use crate::cloud::{CloudError, Session};
+use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
 
 /// A live object, as a list or a read of its service showed it.
@@ -179,6 +179,14 @@ pub trait Kind: Send + Sync + 'static {
     /// The table of its fields.
     fn schema(&self) -> &'static Schema;
 
+    /// The service whose API it is.
+    fn service(&self) -> Service;
+
+    /// Whether objects of this kind can be made and unmade; others are only looked up.
+    fn manageable(&self) -> bool {
+        true
+    }
+
     /// Brings decoded fields to canonical form and reports what the types cannot: rules that exclude each other, a
     /// value out of line with another. Unknown values must be left alone.
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -239,6 +247,13 @@ pub trait Kind: Send + Sync + 'static {
     /// A change that can be made neither in place nor by replacement.
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         Ok(diff_fields(self.schema(), sides))
+    }
+
+    /// Adds to what an object showed what its service cannot tell and the applied fields can: the names of a lease's
+    /// reservations. Called with the record's fields whenever an object's attributes are compared, bound or recorded.
+    /// Doing it twice changes nothing.
+    fn complete(&self, applied: &Fields, attrs: &mut Fields) {
+        let _ = (applied, attrs);
     }
 
     /// What deleting the object would lose, if it holds data.

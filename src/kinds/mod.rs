@@ -6,6 +6,7 @@ pub mod floating_ip;
 pub mod image;
 pub mod keypair;
 pub mod kind;
+pub mod lease;
 mod metadata;
 pub mod network;
 mod neutron;
@@ -13,6 +14,7 @@ pub mod port;
 pub mod router;
 pub mod schema;
 pub mod security_group;
+pub mod server;
 pub mod subnet;
 pub mod volume;
 
@@ -20,6 +22,7 @@ pub use kind::Kind;
 
 /// Every kind, in the order in which a plan shows them.
 pub static KINDS: &[&dyn Kind] = &[
+    &lease::Lease,
     &keypair::Keypair,
     &security_group::SecurityGroup,
     &network::Network,
@@ -27,6 +30,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &router::Router,
     &volume::Volume,
     &port::Port,
+    &server::Server,
     &floating_ip::FloatingIp,
     &attachment::Attachment,
     &image::Image,

@@ -12,7 +12,7 @@ use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, OnChange, Schema, Type, attribute, field};
 use super::subnet;
 use crate::cloud::neutron::{self, Network as Live, Object as _};
-use crate::cloud::{CloudError, ErrorKind, Session};
+use crate::cloud::{CloudError, ErrorKind, Session, Service};
 use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
 
 /// The kind.
@@ -61,11 +61,22 @@ impl Kind for Network {
         &SCHEMA
     }
 
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
+    }
+
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         let mut seen = Vec::new();
         let mut mistake = |message: String, help: Option<&str>| {
             mistakes.push(Mistake { field: "subnets", message, help: help.map(str::to_owned) });
         };
+        if fields.get("subnets").is_some_and(|subnets| !subnets.is_null() && subnets.as_list().is_none()) {
+            mistake("the subnets must be known before anything is made".to_owned(), Some("write them out"));
+        }
         for subnet in subnets(fields) {
             let Some(Value::String(cidr)) = subnet.get("cidr") else {
                 if subnet.get("cidr").is_some_and(|cidr| !cidr.is_null()) {
@@ -126,7 +137,7 @@ impl Kind for Network {
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
         let mut body = serde_json::Map::new();
         body.insert("name".to_owned(), json!(common::text(want, "name").unwrap_or_default()));
-        body.insert("description".to_owned(), json!(common::describe::<Live>(cx, want)?));
+        body.insert("description".to_owned(), json!(common::describe(cx, want)?));
         for (field, member) in MEMBERS {
             if let Some(value) = want.get(*field).filter(|value| !value.is_null()).and_then(Value::to_plain) {
                 body.insert((*member).to_owned(), value);
@@ -186,4 +197,60 @@ fn seen(network: &Live) -> Seen {
         created_at: network.created_at.as_deref(),
     }
     .seen(attrs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(pairs: &[(&str, &str)]) -> Value {
+        Value::Map(pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect())
+    }
+
+    fn network(subnets: Vec<Value>) -> Fields {
+        fields([("name", Value::text("lab-private")), ("subnets", Value::List(subnets))])
+    }
+
+    #[test]
+    fn subnets_become_parts_that_need_their_network() {
+        let address: Address = "networks.private[a/b]".parse().unwrap();
+        let given = [
+            subnet(&[("cidr", "192.168.1.0/24"), ("gateway", "none")]),
+            subnet(&[("cidr", "fd00::/64"), ("name", "six")]),
+        ];
+        let mut fields = network(given.to_vec());
+        let parts = Network.derive(&address, &mut fields);
+        assert!(!fields.contains_key("subnets"), "the network itself does not show them");
+
+        let [four, six] = parts.as_slice() else { panic!("{parts:?}") };
+        assert_eq!(four.part, "subnet[192.168.1.0/24]");
+        let part = address.with_part(&four.part);
+        assert_eq!(part.to_string().parse::<Address>().unwrap(), part);
+        assert!(!four.before_owner);
+        let Value::Ref(owner) = &four.fields["network"] else { panic!("{:?}", four.fields) };
+        assert_eq!(owner.target, Target::Resource(address));
+        assert_eq!(four.fields["name"], Value::text("lab-private-192.168.1.0/24"));
+        assert_eq!(four.fields["dhcp"], Value::Bool(true));
+        assert_eq!((&six.fields["name"], six.fields.get("gateway")), (&Value::text("six"), None));
+    }
+
+    #[test]
+    fn mistakes_in_subnets_are_named() {
+        let mut mistakes = Vec::new();
+        let mut fields = network(vec![
+            subnet(&[("cidr", "192.168.1.0/24"), ("gateway", "192.168.2.1")]),
+            subnet(&[("cidr", "192.168.1.0/24")]),
+            Value::Map([("cidr".to_owned(), Value::Unknown(Address::new("networks", "other")))].into()),
+        ]);
+        Network.check(&mut fields, &mut mistakes);
+        let messages: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "the gateway 192.168.2.1 is not in 192.168.1.0/24",
+                "the range 192.168.1.0/24 is there twice",
+                "a subnet's range must be known before anything is made: it is the subnet's address",
+            ]
+        );
+    }
 }

@@ -56,8 +56,8 @@ pub(super) fn id<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
 }
 
 /// The id of the object that the field must name.
-pub(super) fn need_id<'a, T: Object>(fields: &'a Fields, name: &str) -> Result<&'a str, CloudError> {
-    id(fields, name).ok_or_else(|| refused::<T>(format!("`{name}` names no object, and one is needed")))
+pub(super) fn need_id<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, CloudError> {
+    id(fields, name).ok_or_else(|| refused(format!("`{name}` names no object, and one is needed")))
 }
 
 /// The ids of the objects that a list of references names.
@@ -66,9 +66,9 @@ pub(super) fn ids(value: Option<&Value>) -> Vec<&str> {
     items.iter().filter_map(Value::as_id).map(|id| id.0.as_str()).collect()
 }
 
-/// A request that is not sent, because Neutron would refuse it or could not make sense of it.
-pub(super) fn refused<T: Object>(message: impl Into<String>) -> CloudError {
-    CloudError::new(ErrorKind::BadRequest, Service::Network, &Method::POST, T::PATH, message)
+/// The error for a request that is not sent, because Neutron would refuse it or could not make sense of it.
+pub(super) fn refused(message: impl Into<String>) -> CloudError {
+    CloudError { kind: ErrorKind::BadRequest, ..CloudError::config(message) }
 }
 
 /// The error for an object that is gone when it is to be changed.
@@ -80,22 +80,22 @@ pub(super) fn gone<T: Object>(id: &RemoteId) -> CloudError {
 }
 
 /// The description of a new object: the user's text and the stamp.
-pub(super) fn describe<T: Object>(cx: &OpCx<'_>, want: &Fields) -> Result<String, CloudError> {
-    fitting::<T>(cx.stamp.description(text(want, "description").unwrap_or_default()))
+pub(super) fn describe(cx: &OpCx<'_>, want: &Fields) -> Result<String, CloudError> {
+    fitting(cx.stamp.description(text(want, "description").unwrap_or_default()))
 }
 
 /// The description for an object that has one already, its stamp kept.
-fn redescribe<T: Object>(live: &str, text: &str) -> Result<String, CloudError> {
+fn redescribe(live: &str, text: &str) -> Result<String, CloudError> {
     let (_, stamp) = Stamp::split_description(live);
-    fitting::<T>(stamp.map_or_else(|| text.to_owned(), |stamp| stamp.description(text)))
+    fitting(stamp.map_or_else(|| text.to_owned(), |stamp| stamp.description(text)))
 }
 
-fn fitting<T: Object>(description: String) -> Result<String, CloudError> {
+fn fitting(description: String) -> Result<String, CloudError> {
     let length = description.chars().count();
     if length <= MAX_DESCRIPTION {
         return Ok(description);
     }
-    Err(refused::<T>(format!(
+    Err(refused(format!(
         "the description has {length} characters with the mark that anole adds to it, and Neutron takes {MAX_DESCRIPTION}"
     ))
     .hint(format!("shorten `description` by {} characters", length - MAX_DESCRIPTION)))
@@ -124,7 +124,7 @@ pub(super) async fn body<T: Object>(
     if changes(update, "description") {
         let live: T = neutron::get(cx.session, &update.id.0).await?.ok_or_else(|| gone::<T>(update.id))?;
         let wanted = text(update.want, "description").unwrap_or_default();
-        body.insert("description".to_owned(), Json::String(redescribe::<T>(live.description(), wanted)?));
+        body.insert("description".to_owned(), Json::String(redescribe(live.description(), wanted)?));
     }
     Ok(body)
 }

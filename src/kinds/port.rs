@@ -10,7 +10,7 @@ use super::kind::{FieldChange, Kind, OpCx, Refused, Seen, Sides, Update, diff_fi
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Network, Object as _, Port as Live};
-use crate::cloud::{CloudError, Session};
+use crate::cloud::{CloudError, Session, Service};
 use crate::model::{Fields, RemoteId, Value};
 
 /// The kind.
@@ -54,6 +54,14 @@ impl Kind for Port {
         &SCHEMA
     }
 
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
+    }
+
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         let mut changes = diff_fields(&SCHEMA, sides);
         common::drop_same_set(&mut changes, "security_groups");
@@ -73,11 +81,11 @@ impl Kind for Port {
     }
 
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
-        let network = common::need_id::<Live>(want, "network")?;
+        let network = common::need_id(want, "network")?;
         let mut body = Map::new();
         body.insert("network_id".to_owned(), json!(network));
         body.insert("name".to_owned(), json!(common::text(want, "name").unwrap_or_default()));
-        body.insert("description".to_owned(), json!(common::describe::<Live>(cx, want)?));
+        body.insert("description".to_owned(), json!(common::describe(cx, want)?));
         if let Some(address) = common::text(want, "fixed_ip") {
             body.insert("fixed_ips".to_owned(), json!([{ "ip_address": address }]));
         }

@@ -12,7 +12,7 @@ use super::kind::{FieldChange, Kind, OpCx, Readiness, Refused, Seen, Sides, Upda
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Object as _, Port, Router as Live, Subnet};
-use crate::cloud::{CloudError, ErrorKind, Session};
+use crate::cloud::{CloudError, ErrorKind, Session, Service};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
@@ -55,6 +55,14 @@ impl Kind for Router {
         &SCHEMA
     }
 
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
+    }
+
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         let mut changes = diff_fields(&SCHEMA, sides);
         common::drop_same_set(&mut changes, "networks");
@@ -95,13 +103,17 @@ impl Kind for Router {
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
         let mut body = Map::new();
         body.insert("name".to_owned(), json!(common::text(want, "name").unwrap_or_default()));
-        body.insert("description".to_owned(), json!(common::describe::<Live>(cx, want)?));
+        body.insert("description".to_owned(), json!(common::describe(cx, want)?));
         if let Some(external) = common::id(want, "external") {
             body.insert("external_gateway_info".to_owned(), json!({ "network_id": external }));
         }
         let router = RemoteId(neutron::create::<Live>(cx.session, body.into()).await?.id);
-        let connected = connect(cx, &router, &common::ids(want.get("networks")), &[]).await;
-        match connected {
+        let networks = common::ids(want.get("networks"));
+        let connected = async {
+            let missing = missing_interfaces(cx, &networks, &[]).await?;
+            connect(cx, &router, &missing).await
+        };
+        match connected.await {
             Ok(()) => Ok(router),
             // Without its interfaces the router is of no use, and the next apply makes it whole or a new one.
             Err(error) => match self.delete(cx, &router).await {
@@ -129,6 +141,8 @@ impl Kind for Router {
             common::ids(update.applied.get("networks"))
         };
         let ports = interfaces(cx.session, update.id).await?;
+        // Asked for first: a network that cannot be connected is no reason to disconnect another.
+        let missing = missing_interfaces(cx, &wanted, &ports).await?;
         let surplus = ports.iter().filter(|port| {
             let network = port.network_id.as_str();
             before.contains(&network) && !wanted.contains(&network)
@@ -136,7 +150,7 @@ impl Kind for Router {
         for port in surplus {
             disconnect(cx, update.id, port).await?;
         }
-        connect(cx, update.id, &wanted, &ports).await
+        connect(cx, update.id, &missing).await
     }
 
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
@@ -155,14 +169,18 @@ async fn interfaces(session: &Session, router: &RemoteId) -> Result<Vec<Port>, C
     Ok(ports)
 }
 
-/// Adds the interfaces that are missing for these networks.
-async fn connect(cx: &OpCx<'_>, router: &RemoteId, networks: &[&str], there: &[Port]) -> Result<(), CloudError> {
+/// The ids of the subnets of these networks in which the router has to get an interface yet.
+async fn missing_interfaces(cx: &OpCx<'_>, networks: &[&str], there: &[Port]) -> Result<Vec<String>, CloudError> {
     if networks.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let filters: Vec<_> = networks.iter().map(|network| ("network_id", *network)).collect();
     let subnets: Vec<Subnet> = neutron::list(cx.session, &filters).await?;
-    for subnet in unconnected(networks, &subnets, there)? {
+    Ok(unconnected(networks, &subnets, there)?.into_iter().map(str::to_owned).collect())
+}
+
+async fn connect(cx: &OpCx<'_>, router: &RemoteId, subnets: &[String]) -> Result<(), CloudError> {
+    for subnet in subnets {
         match neutron::add_interface(cx.session, &router.0, subnet).await {
             // What a repeated request gets whose first answer was lost.
             Err(error) if error.message.contains("already has a port on subnet") => {}
@@ -177,8 +195,9 @@ fn unconnected<'a>(networks: &[&str], subnets: &'a [Subnet], there: &[Port]) -> 
     let routed = subnets.iter().filter(|subnet| subnet.gateway_ip.is_some());
     if let Some(network) = networks.iter().find(|id| !routed.clone().any(|subnet| subnet.network_id == **id)) {
         let message = format!("the router cannot be connected to network {network}: no subnet of it has a gateway");
-        return Err(common::refused::<Live>(message)
-            .hint("give one of the network's `subnets` a gateway: leave `gateway: none` out"));
+        return Err(
+            common::refused(message).hint("give one of the network's `subnets` a gateway: leave `gateway: none` out")
+        );
     }
     let connected = |id: &str| there.iter().flat_map(|port| &port.fixed_ips).any(|ip| ip.subnet_id == id);
     Ok(routed.map(|subnet| subnet.id.as_str()).filter(|id| !connected(id)).collect())
@@ -211,4 +230,72 @@ fn seen(router: &Live, interfaces: &[&Port]) -> Seen {
         created_at: router.created_at.as_deref(),
     }
     .seen(attrs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::neutron::FixedIp;
+
+    fn subnet(id: &str, network: &str, gateway: Option<&str>) -> Subnet {
+        Subnet {
+            id: id.to_owned(),
+            name: String::new(),
+            description: None,
+            network_id: network.to_owned(),
+            cidr: "192.168.1.0/24".to_owned(),
+            gateway_ip: gateway.map(str::to_owned),
+            enable_dhcp: true,
+            dns_nameservers: Vec::new(),
+            allocation_pools: Vec::new(),
+            created_at: None,
+        }
+    }
+
+    fn interface(subnet: &str) -> Port {
+        let address = FixedIp { subnet_id: subnet.to_owned(), ip_address: "192.168.1.1".to_owned() };
+        Port {
+            id: format!("interface in {subnet}"),
+            name: String::new(),
+            description: None,
+            status: String::new(),
+            network_id: String::new(),
+            device_id: String::new(),
+            device_owner: INTERFACES[0].to_owned(),
+            mac_address: String::new(),
+            fixed_ips: vec![address],
+            security_groups: Vec::new(),
+            port_security_enabled: None,
+            created_at: None,
+        }
+    }
+
+    #[test]
+    fn interfaces_are_added_where_there_is_a_gateway_and_none_yet() {
+        let subnets = [
+            subnet("a1", "a", Some("192.168.1.1")),
+            subnet("a2", "a", None),
+            subnet("a3", "a", Some("192.168.3.1")),
+            subnet("b1", "b", None),
+        ];
+        assert_eq!(unconnected(&["a"], &subnets, &[interface("a3")]).unwrap(), ["a1"]);
+        let error = unconnected(&["a", "b"], &subnets, &[]).unwrap_err();
+        assert!(error.to_string().contains("network b: no subnet of it has a gateway"), "{error}");
+    }
+
+    #[test]
+    fn networks_are_a_set_and_what_the_spec_drops_is_let_go() {
+        let networks = |ids: &[&str]| Value::List(ids.iter().map(|id| Value::live("network", *id)).collect());
+        let live = fields([("networks", networks(&["a", "b"])), ("external", Value::live("network", "public"))]);
+        let none = Fields::new();
+        let diff = |want: &Fields, applied: &Fields| {
+            Router.diff(&Sides { want, applied, live: &live, now: jiff::Timestamp::UNIX_EPOCH }).unwrap()
+        };
+        let turned = fields([("networks", networks(&["b", "a"]))]);
+        assert_eq!(diff(&turned, &turned), []);
+        assert_eq!(diff(&none, &none), []);
+        let dropped = diff(&none, &live);
+        assert_eq!(dropped.iter().map(|change| change.field.as_str()).collect::<Vec<_>>(), ["external", "networks"]);
+        assert!(dropped.iter().all(|change| change.after.is_null()));
+    }
 }

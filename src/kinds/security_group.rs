@@ -15,9 +15,9 @@ use serde_json::json;
 
 use super::kind::{Claim, Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen, Sides, Update, diff_fields};
 use super::neutron::{self as common, Facts, fields};
-use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
+use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, SecurityGroup as Live, SecurityGroupRule};
-use crate::cloud::{CloudError, ErrorKind, Session};
+use crate::cloud::{CloudError, ErrorKind, Session, Service};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
@@ -46,7 +46,7 @@ static SCHEMA: Schema = Schema {
              outgoing rule. `[]` allows nothing in; rules are not managed where the field is absent.",
         ),
     ],
-    attributes: &[attribute("rules", "The rules that are in force, one port range each.")],
+    attributes: &[],
     protect: false,
     lookup: true,
     name: NameRule::Default,
@@ -85,6 +85,14 @@ const RULE: &[Field] = &[
 impl Kind for SecurityGroup {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -145,7 +153,7 @@ impl Kind for SecurityGroup {
 
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
         let name = common::text(want, "name").unwrap_or_default();
-        let description = common::describe::<Live>(cx, want)?;
+        let description = common::describe(cx, want)?;
         let group: Live = neutron::create(cx.session, json!({ "name": name, "description": description })).await?;
         let id = RemoteId(group.id.clone());
         match self.fill(cx, &group, want).await {
@@ -176,7 +184,7 @@ impl Kind for SecurityGroup {
             if let Some(at) = surplus.iter().position(|old| rules::same_but_description(rule, &live[*old])) {
                 remove_rule(cx, &group, surplus.swap_remove(at)).await?;
             }
-            let body = rules::body(rule, &group.id).map_err(common::refused::<SecurityGroupRule>)?;
+            let body = rules::body(rule, &group.id).map_err(common::refused)?;
             match neutron::create::<SecurityGroupRule>(cx.session, body).await {
                 Err(error) if error.code.as_deref() == Some("SecurityGroupRuleExists") => {}
                 other => drop(other?),
@@ -220,7 +228,7 @@ impl SecurityGroup {
         let comparison = rules::compare(wanted, &live, is_shared(want));
         let bodies: Result<Vec<Json>, String> =
             comparison.missing.into_iter().map(|rule| rules::body(rule, &group.id)).collect();
-        let bodies = bodies.map_err(common::refused::<SecurityGroupRule>)?;
+        let bodies = bodies.map_err(common::refused)?;
         neutron::create_all::<SecurityGroupRule>(cx.session, bodies).await?;
         for at in comparison.surplus {
             remove_rule(cx, group, at).await?;

@@ -12,7 +12,7 @@ use super::kind::{Kind, OpCx, Seen, Update};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, Pool, Subnet as Live};
-use crate::cloud::{CloudError, Session};
+use crate::cloud::{CloudError, Session, Service};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
@@ -64,6 +64,14 @@ impl Kind for Subnet {
         &SCHEMA
     }
 
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
+    }
+
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         let project = &session.identity().project_id;
         Ok(neutron::list(session, &[("project_id", project)]).await?.iter().map(seen).collect())
@@ -76,11 +84,11 @@ impl Kind for Subnet {
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
         let cidr = common::text(want, "cidr").unwrap_or_default();
         let mut body = Map::new();
-        body.insert("network_id".to_owned(), json!(common::need_id::<Live>(want, "network")?));
+        body.insert("network_id".to_owned(), json!(common::need_id(want, "network")?));
         body.insert("cidr".to_owned(), json!(cidr));
         body.insert("ip_version".to_owned(), json!(if cidr.contains(':') { 6 } else { 4 }));
         body.insert("name".to_owned(), json!(common::text(want, "name").unwrap_or_default()));
-        body.insert("description".to_owned(), json!(common::describe::<Live>(cx, want)?));
+        body.insert("description".to_owned(), json!(common::describe(cx, want)?));
         for (field, member) in MEMBERS {
             if let Some(value) = want.get(*field).filter(|value| !value.is_null()).and_then(Value::to_plain) {
                 body.insert((*member).to_owned(), value);

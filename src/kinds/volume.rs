@@ -11,7 +11,7 @@ use serde_json::json;
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
 use super::metadata;
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, Session, cinder};
+use crate::cloud::{CloudError, Session, cinder, Service};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A volume.
@@ -119,6 +119,10 @@ fn refuse(changes: &[FieldChange]) -> Result<(), Refused> {
 impl Kind for Volume {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
+    }
+
+    fn service(&self) -> Service {
+        Service::BlockStorage
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {

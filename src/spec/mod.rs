@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::Span;
 use crate::model::{Address, SiteAlias};
 
+pub mod json_schema;
 pub mod load;
 pub mod names;
 pub mod parse;

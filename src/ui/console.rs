@@ -63,10 +63,13 @@ impl Console {
 
     /// Tells the user something on standard error, above any progress.
     pub fn tell(&self, text: &str) {
-        self.screen.suspend(|| {
-            // Nobody is left to be told that standard error is gone.
-            let _ = io::stderr().lock().write_all(text.as_bytes());
-        });
+        tell_above(&self.screen, text);
+    }
+
+    /// [`Console::tell`] for a task that outlives the borrow of this console.
+    pub fn teller(&self) -> impl Fn(&str) + Send + use<> {
+        let screen = self.screen.clone();
+        move |text| tell_above(&screen, text)
     }
 
     /// Tells an error: on standard error, and with `--json` as a line of its own on standard output too.
@@ -127,4 +130,11 @@ impl Console {
             },
         )
     }
+}
+
+fn tell_above(screen: &MultiProgress, text: &str) {
+    screen.suspend(|| {
+        // Nobody is left to be told that standard error is gone.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    });
 }

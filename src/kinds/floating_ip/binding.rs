@@ -21,7 +21,7 @@ struct Candidate {
 /// The ports that may be meant, best first; `None` where no server is wanted.
 pub(super) async fn ports(cx: &OpCx<'_>, want: &Fields) -> Result<Option<Vec<Port>>, CloudError> {
     let Some(Value::Ref(server)) = want.get("server") else { return Ok(None) };
-    let server_id = common::need_id::<FloatingIp>(want, "server")?;
+    let server_id = common::need_id(want, "server")?;
     let mut candidates = match &server.target {
         Target::Resource(address) => own_ports(cx, address).await?,
         Target::Lookup(_) | Target::Live => Vec::new(),
@@ -31,7 +31,7 @@ pub(super) async fn ports(cx: &OpCx<'_>, want: &Fields) -> Result<Option<Vec<Por
         candidates = ports.into_iter().map(|port| Candidate { port, network: None }).collect();
     }
     if candidates.is_empty() {
-        return Err(common::refused::<FloatingIp>(format!("server {server_id} has no port to bind the address to"))
+        return Err(common::refused(format!("server {server_id} has no port to bind the address to"))
             .hint("give the server at least one of `networks`"));
     }
     match common::text(want, "via") {
@@ -78,7 +78,7 @@ async fn through(cx: &OpCx<'_>, candidates: Vec<Candidate>, via: &str) -> Result
         .map(|candidate| candidate.port)
         .collect();
     if ports.is_empty() {
-        return Err(common::refused::<FloatingIp>(format!("the server has no port on a network `{via}`"))
+        return Err(common::refused(format!("the server has no port on a network `{via}`"))
             .hint("`via` names one of the server's `networks`"));
     }
     Ok(ports)
@@ -98,7 +98,7 @@ where
             done => return done,
         }
     }
-    Err(last.unwrap_or_else(|| common::refused::<FloatingIp>("the server has no port")).hint(
+    Err(last.unwrap_or_else(|| common::refused("the server has no port")).hint(
         "none of the server's networks is routed to the address's network: connect one of them with a `routers` entry, \
          or give the server one that is (`sharednet1` on Chameleon)",
     ))
@@ -128,9 +128,13 @@ pub(super) async fn check_free(cx: &OpCx<'_>, live: &FloatingIp, applied: &Field
     if ours || common::id(applied, "server") == Some(port.device_id.as_str()) {
         return Ok(());
     }
-    let holder = if port.device_id.is_empty() { String::new() } else { format!(" of {}", port.device_id) };
+    let holder = match port.device_id.as_str() {
+        "" => String::new(),
+        id if port.device_owner.starts_with("network:") => format!(" of router {id}"),
+        id => format!(" of server {id}"),
+    };
     let address = &live.floating_ip_address;
     let message = format!("{address} is bound to port {port_id}{holder}, which is not this stack's");
-    Err(common::refused::<FloatingIp>(message)
+    Err(common::refused(message)
         .hint(format!("if it is to move, unbind it first: `openstack floating ip unset --port {address}`")))
 }

@@ -475,13 +475,13 @@ fn broken_yaml_is_told_in_words() {
       |
       = help: indent with spaces
 
-    error[yaml-syntax]: a quoted text goes on with too little indentation
+    error[yaml-syntax]: a quoted text is not closed, or goes on with too little indentation
      --> b.yaml:1:8
       |
     1 | stack: "s
       |        ^
       |
-      = help: indent this line more
+      = help: close it with the same quote, or indent its next line more
 
     error[yaml-syntax]: a `,` or `}` is missing before this
      --> c.yaml:4:4
@@ -525,4 +525,65 @@ fn broken_yaml_is_told_in_words() {
       |
       = help: mark the value to repeat with `&name`; a text that starts with `*` needs quotes
     "#);
+}
+
+/// The diagnostics of a file, `code line:column`, and the spec.
+fn load_file(path: &std::path::Path) -> (Vec<String>, Spec) {
+    let mut diagnostics = Diagnostics::default();
+    let inputs = crate::spec::load::VariableInputs::default();
+    let loaded =
+        crate::spec::load::load(&[path.to_owned()], path.parent().expect("a folder"), &inputs, &mut diagnostics)
+            .expect("a file");
+    let spec = parse(&loaded, KINDS, &mut diagnostics);
+    let found = diagnostics.sorted().into_iter().map(|found| {
+        let place = loaded.sources.place(found.labels[0].0).expect("a place");
+        format!("{} {}:{}", found.code, place.line, place.column)
+    });
+    (found.collect(), spec)
+}
+
+fn specs(folder: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs").join(folder)
+}
+
+#[test]
+fn broken_files_are_told_what_they_say() {
+    let without_comments = [
+        ("empty.yaml", "empty-file 1:1"),
+        ("latin1.yaml", "not-utf8 1:11"),
+        ("utf16.yaml", "not-utf8 1:1"),
+        ("nul.yaml", "control-character 1:9"),
+    ];
+    let mut files = 0;
+    for entry in std::fs::read_dir(specs("broken")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let (mut found, _) = load_file(&path);
+        let mut wanted: Vec<String> = match without_comments.iter().find(|(file, _)| *file == name) {
+            Some((_, wanted)) => vec![(*wanted).to_owned()],
+            None => {
+                let text = std::fs::read_to_string(&path).expect("text");
+                text.lines().filter_map(|line| line.strip_prefix("# error: ").map(str::to_owned)).collect()
+            }
+        };
+        found.sort();
+        wanted.sort();
+        assert_eq!(found, wanted, "{name}");
+        files += 1;
+    }
+    assert!(files > 10);
+}
+
+#[test]
+fn odd_files_mean_what_they_say() {
+    let (found, spec) = load_file(&specs("good/bom-crlf.yaml"));
+    assert_eq!((found, spec.stack.value.as_str()), (Vec::new(), "windows"));
+    assert_eq!(spec.blocks[0].fields[0].1.value, Yaml::String("one\ntwo\n".into()));
+    let (found, spec) = load_file(&specs("good/yaml.yaml"));
+    assert_eq!((found, spec.stack.value.as_str()), (Vec::new(), "0755"));
+    let default = |name: &str| spec.variables[name].default.as_ref().map(|node| node.value.clone());
+    assert_eq!(default("mode"), Some(Yaml::String("0755".into())));
+    assert_eq!(default("country"), Some(Yaml::String("no".into())));
+    let image = spec.blocks[1].fields.iter().find(|(key, _)| key.text == "image").map(|(_, node)| node.value.clone());
+    assert_eq!((spec.blocks[1].fields.len(), image), (2, Some(Yaml::String("two".into()))));
 }

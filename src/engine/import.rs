@@ -1,0 +1,93 @@
+//! `import`: makes an object that exists a resource of the spec.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::planning::ids;
+use super::{Error, Settings, fresh_state, load, look};
+use crate::kinds;
+use crate::kinds::kind::Readiness;
+use crate::model::{Address, Fields, RemoteId, Value};
+use crate::state::lock::Holder;
+use crate::state::{Entry, Origin, ResourceState, Status};
+
+/// Takes an object into the state under an address of the spec. The next plan shows what differs.
+///
+/// # Errors
+/// When the spec has no such resource, the state has it already, or the site has no such object.
+pub async fn import(settings: &Settings, address: &Address, id: &RemoteId) -> Result<ResourceState, Error> {
+    let loaded = load(settings)?;
+    let mut writer = loaded.store.lock(&Holder::current("anole import"), Duration::ZERO)?;
+    let existing = writer.load()?;
+    let existed = existing.is_some();
+    let mut state = existing.unwrap_or_else(|| fresh_state(&loaded.spec.stack.value, &*ids()));
+    if let Some(record) = state.state.resources.get(address) {
+        return Err(Error::refused(
+            format!("the state has {address} already: {}", record.id),
+            format!("`anole state rm {address}` drops it first"),
+        ));
+    }
+    let signed = look::sign_in(&loaded, settings, &state.state).await?;
+    let Some(resource) = signed.desired.resources.get(address) else {
+        return Err(Error::refused(
+            format!("the spec declares no {address}"),
+            "write its block first, as it is; `import` fills in the object",
+        ));
+    };
+    let (Some(kind), Some(session)) = (kinds::by_name(resource.kind), signed.sessions.get(&resource.site)) else {
+        return Err(Error::refused(format!("{address} cannot be imported"), "check its site"));
+    };
+    let site = resource.site.clone();
+    let seen = kind.read(session, id).await.map_err(|error| Error::Site { site: site.clone(), error })?;
+    let Some(seen) = seen.filter(|seen| !matches!(kind.readiness(seen), Readiness::Ended(_))) else {
+        let what = resource.kind.replace('_', " ");
+        return Err(Error::refused(format!("site `{site}` has no {what} {id}"), "check the id and the project"));
+    };
+    if let Some(stamp) = seen.stamp.as_ref().filter(|stamp| stamp.lineage != state.state.lineage) {
+        return Err(Error::refused(
+            format!("{id} is managed by stack `{}` as {}", stamp.stack, stamp.address),
+            "`anole state rm` it there first",
+        ));
+    }
+    let record = ResourceState {
+        kind: resource.kind.to_owned(),
+        site,
+        id: seen.id.clone(),
+        origin: Origin::Imported,
+        protect: resource.protect.unwrap_or(kind.schema().protect),
+        uid: seen.stamp.as_ref().map(|stamp| stamp.uid.clone()).unwrap_or_default(),
+        status: Status::Ready,
+        applied: known(&resource.fields, &seen.attrs),
+        attributes: seen.attrs.clone(),
+        needs: resource.needs.iter().map(|need| need.address.clone()).collect(),
+    };
+    let entry = Entry::Put { address: address.clone(), resource: Box::new(record.clone()) };
+    writer.begin(&Entry::Begin {
+        lineage: state.state.lineage.clone(),
+        stack: state.state.stack.clone(),
+        serial: if existed { state.state.serial } else { 0 },
+        at: Timestamp::now(),
+        sites: signed.sessions.iter().map(|(alias, session)| (alias.clone(), session.identity().clone())).collect(),
+        variables: state.state.variables.clone(),
+    })?;
+    writer.append(std::slice::from_ref(&entry))?;
+    for (alias, session) in &signed.sessions {
+        state.state.sites.insert(alias.clone(), session.identity().clone());
+    }
+    state.fold(entry);
+    writer.commit(&mut state)?;
+    Ok(record)
+}
+
+/// What the object is taken to have been made with: what it shows, and what it does not show as the spec has it.
+fn known(wanted: &Fields, live: &Fields) -> Fields {
+    wanted
+        .iter()
+        .filter_map(|(name, value)| {
+            let shown = live.get(name).cloned();
+            let known = shown.or_else(|| value.is_known().then(|| value.clone()))?;
+            (!matches!(known, Value::Null)).then(|| (name.clone(), known))
+        })
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! Signs in and looks: from a loaded spec and a state to what is live.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use super::{Error, Loaded, Settings, sites};
+use crate::cloud::Session;
+use crate::diagnostic::{FileId, Span};
+use crate::kinds;
+use crate::model::{SiteAlias, SiteIdentity, Target};
+use crate::observe::{Interest, Observed, observe_site};
+use crate::resolve::Desired;
+use crate::state::{self, State};
+
+/// The sites, signed in to.
+pub(super) struct Signed {
+    pub sessions: BTreeMap<SiteAlias, Session>,
+    pub desired: Desired,
+}
+
+/// Signs in to every site that the spec uses or the state has objects on.
+pub(super) async fn sign_in(loaded: &Loaded, settings: &Settings, state: &State) -> Result<Signed, Error> {
+    let mut wanted = loaded.desired.sites.clone();
+    for alias in state.resources.values().map(|record| &record.site) {
+        if let Some(site) = loaded.spec.sites.get(alias) {
+            wanted.entry(alias.clone()).or_insert_with(|| site.clone());
+        } else if !wanted.contains_key(alias) {
+            return Err(Error::refused(
+                format!("the state has objects on site `{alias}`, which the spec no longer declares"),
+                "keep the site until they are destroyed, or drop them with `anole state rm`",
+            ));
+        }
+    }
+    let sessions = sites::sign_in(&wanted, &loaded.spec.folder, settings).await?;
+    let identities: BTreeMap<SiteAlias, SiteIdentity> =
+        sessions.iter().map(|(alias, session)| (alias.clone(), session.identity().clone())).collect();
+    Ok(Signed { desired: loaded.resolve_again(settings, &identities), sessions })
+}
+
+/// Looks at all sites.
+pub(super) async fn look(signed: &Signed, state: &state::Loaded, believe: bool) -> Result<Observed, Error> {
+    let interests = interests(&signed.desired, state, believe);
+    let views = try_join_all(signed.sessions.iter().map(|(alias, session)| {
+        let interest = interests.get(alias).cloned().unwrap_or_default();
+        async move {
+            let view = observe_site(session, &interest).await;
+            view.map(|view| (alias.clone(), view)).map_err(|error| Error::Site { site: alias.clone(), error })
+        }
+    }));
+    let sites = views.await?.into_iter().collect();
+    Ok(Observed { at: clock(&signed.sessions), sites })
+}
+
+/// Now, by the clouds' clocks.
+pub(super) fn clock(sessions: &BTreeMap<SiteAlias, Session>) -> Timestamp {
+    sessions.values().filter_map(Session::server_time).max().unwrap_or_else(Timestamp::now)
+}
+
+/// The place of what no file says.
+pub(super) fn nowhere() -> Span {
+    Span { file: FileId(0), start: 0, end: 0 }
+}
+
+/// What to look at in each site: the kinds of what is wanted, recorded or open, and undeclared names.
+fn interests(desired: &Desired, state: &state::Loaded, believe: bool) -> BTreeMap<SiteAlias, Interest> {
+    let mut interests: BTreeMap<SiteAlias, Interest> = BTreeMap::new();
+    for resource in desired.resources.values() {
+        let interest = interests.entry(resource.site.clone()).or_default();
+        if !believe {
+            interest.kinds.insert(resource.kind.to_owned());
+        }
+        for value in resource.fields.values() {
+            value.visit_refs(&mut |reference| {
+                if let Target::Lookup(name) = &reference.target {
+                    interest.lookups.insert((reference.kind.clone(), name.clone()));
+                }
+            });
+        }
+    }
+    if believe {
+        return interests;
+    }
+    for record in state.state.resources.values() {
+        let interest = interests.entry(record.site.clone()).or_default();
+        interest.kinds.insert(record.kind.clone());
+        interest.recorded.insert((record.kind.clone(), record.id.clone()));
+    }
+    for intent in state.open.values() {
+        interests.entry(intent.resource.site.clone()).or_default().kinds.insert(intent.resource.kind.clone());
+    }
+    interests
+}
+
+/// Every kind that a spec can declare or derive, for a look at all there is.
+pub(super) fn everything(desired: &Desired, sessions: &BTreeMap<SiteAlias, Session>) -> BTreeMap<SiteAlias, Interest> {
+    let none = state::Loaded::new(State::new(&desired.stack, String::new()));
+    let mut interests = interests(desired, &none, false);
+    for (alias, session) in sessions {
+        let interest = interests.entry(alias.clone()).or_default();
+        let manageable = kinds::KINDS.iter().filter(|kind| kind.manageable() && session.has(kind.service()));
+        interest.kinds.extend(manageable.map(|kind| kind.schema().kind.to_owned()));
+    }
+    interests
+}

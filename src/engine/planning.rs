@@ -1,0 +1,145 @@
+//! From settings to a plan.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::look::{self, Signed};
+use super::{Error, Loaded, Settings, fresh_state, load};
+use crate::apply::Event;
+use crate::apply::intents::{self, Resolution};
+use crate::cloud::Session;
+use crate::diagnostic::{Diagnostic, Diagnostics, Sources};
+use crate::model::{Json, SiteAlias};
+use crate::observe::Observed;
+use crate::plan::{Plan, PlanError, PlanOptions, Report, plan as make_plan};
+use crate::resolve::Desired;
+use crate::stamp::{Ids, SystemIds};
+use crate::state;
+
+/// A plan, and what it was made from.
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What people should know besides.
+    pub report: Report,
+    /// The variables of the apply before.
+    pub previous_variables: BTreeMap<String, Json>,
+    /// Warnings of the spec.
+    pub diagnostics: Diagnostics,
+    /// The texts.
+    pub sources: Sources,
+    /// What became of an interrupted apply's requests, in words.
+    pub notices: Vec<String>,
+    /// How many requests it took, by service.
+    pub requests: u64,
+    pub(super) sessions: BTreeMap<SiteAlias, Session>,
+    pub(super) resolution: Resolution,
+}
+
+/// Makes a plan, without the state's lock and without writing anything.
+///
+/// # Errors
+/// Every reason why there is none.
+pub async fn plan(settings: &Settings, options: &PlanOptions) -> Result<Planned, Error> {
+    let loaded = load(settings)?;
+    let state = loaded.state.clone().unwrap_or_else(|| fresh_state(&loaded.spec.stack.value, &SystemIds::new()));
+    make(loaded, state, settings, options, None).await
+}
+
+/// Makes a plan from a loaded spec and the state as it is.
+///
+/// With `patient`, what an interrupted apply asked for and may still appear is waited for.
+pub(super) async fn make(
+    loaded: Loaded,
+    state: state::Loaded,
+    settings: &Settings,
+    options: &PlanOptions,
+    patient: Option<&mpsc::UnboundedSender<Event>>,
+) -> Result<Planned, Error> {
+    let signed = look::sign_in(&loaded, settings, &state.state).await?;
+    let (observed, resolution) = settle(&signed, &state, options, patient).await?;
+    let mut resolved = state.clone();
+    resolution.entries.iter().cloned().for_each(|entry| resolved.fold(entry));
+    let (plan, report) = make_plan(&signed.desired, &observed, &resolved.state, options)
+        .map_err(|problems| unplanned(problems, &signed.desired, &loaded.sources))?;
+    let requests = signed.sessions.values().flat_map(|session| session.request_count().into_values()).sum();
+    Ok(Planned {
+        plan,
+        report,
+        previous_variables: loaded.previous_variables(),
+        diagnostics: loaded.diagnostics,
+        sources: loaded.sources,
+        notices: resolution.notices.clone(),
+        requests,
+        sessions: signed.sessions,
+        resolution,
+    })
+}
+
+/// Looks until every open intent is settled, or once where nobody waits.
+async fn settle(
+    signed: &Signed,
+    state: &state::Loaded,
+    options: &PlanOptions,
+    patient: Option<&mpsc::UnboundedSender<Event>>,
+) -> Result<(Observed, Resolution), Error> {
+    let mut told = false;
+    loop {
+        let observed = look::look(signed, state, options.trust_state).await?;
+        let mut resolution = intents::resolve(state, &observed, Timestamp::now());
+        if let Some((address, candidates)) = resolution.ambiguous.pop() {
+            return Err(Error::Ambiguous { address, candidates });
+        }
+        match (resolution.look_again_at, patient) {
+            (Some(until), Some(events)) => {
+                if !told {
+                    let text = "an interrupted apply asked for objects that are not there yet; looking whether they appear";
+                    let _ = events.send(Event::Notice { text: text.to_owned() });
+                    told = true;
+                }
+                let left = until.duration_since(Timestamp::now());
+                let pause = Duration::try_from(left).unwrap_or_default().min(Duration::from_secs(2));
+                tokio::time::sleep(pause.max(Duration::from_millis(50))).await;
+            }
+            (Some(_), None) => {
+                let text = "an interrupted apply asked for objects that are not there yet; the next apply looks again first";
+                resolution.notices.push(text.to_owned());
+                return Ok((observed, resolution));
+            }
+            (None, _) => return Ok((observed, resolution)),
+        }
+    }
+}
+
+/// Why there is no plan, at the places of the spec that it is about.
+fn unplanned(problems: Vec<PlanError>, desired: &Desired, sources: &Sources) -> Error {
+    let mut diagnostics = Diagnostics::default();
+    for problem in &problems {
+        let resource = problem.address.as_ref().and_then(|address| {
+            desired.resources.get(address).or_else(|| desired.resources.get(&address.owner()?))
+        });
+        let Some(resource) = resource else { continue };
+        let span = problem.field.as_ref().and_then(|field| resource.field_spans.get(field)).copied();
+        let mut diagnostic = Diagnostic::error(problem.code, span.unwrap_or(resource.span), problem.message.clone());
+        diagnostic.help = problem.help.clone();
+        diagnostics.push(diagnostic);
+    }
+    let problems = problems
+        .into_iter()
+        .filter(|problem| {
+            problem.address.as_ref().is_none_or(|address| {
+                !desired.resources.contains_key(address)
+                    && address.owner().is_none_or(|owner| !desired.resources.contains_key(&owner))
+            })
+        })
+        .collect();
+    Error::Plan { problems, diagnostics, sources: sources.clone() }
+}
+
+/// The ids of a command that needs randomness.
+pub(super) fn ids() -> std::sync::Arc<dyn Ids> {
+    std::sync::Arc::new(SystemIds::new())
+}
