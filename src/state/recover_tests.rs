@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::cloud::{CloudError, Session};
+use crate::cloud::{CloudError, Service, Session};
 use crate::diagnostic::{FileId, Span};
 use crate::kinds::kind::{OpCx, Update};
 use crate::kinds::schema::{Field, NameRule, RefChange, RefType, Schema, Type, Until, field};
@@ -23,6 +23,10 @@ struct Fake {
 impl Kind for Fake {
     fn schema(&self) -> &'static Schema {
         KINDS.iter().find(|kind| kind.schema.kind == self.schema.kind).map(|kind| &kind.schema).unwrap()
+    }
+
+    fn service(&self) -> Service {
+        Service::Compute
     }
 
     fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
