@@ -1,6 +1,5 @@
 //! `state recover`: rebuilds a lost state from what is live.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -8,11 +7,9 @@ use futures_util::future::try_join_all;
 use super::planning::ids;
 use super::{Error, Settings, load, look};
 use crate::kinds;
-use crate::kinds::kind::Seen;
-use crate::model::{Fields, RemoteId, SiteAlias, SiteIdentity};
-use crate::observe::observe_site;
+use crate::observe::{Observed, observe_site};
 use crate::state::lock::Holder;
-use crate::state::recover::{Live, Recovered, Sources, recover as rebuild};
+use crate::state::recover::{Recovered, Sources, recover as rebuild};
 use crate::state::{self, State};
 
 /// What came of it.
@@ -30,9 +27,16 @@ pub struct Recovery {
 pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) -> Result<Recovery, Error> {
     let loaded = load_without_state(settings)?;
     let mut writer = loaded.store.lock(&Holder::current("anole state recover"), Duration::ZERO)?;
-    if !force && let Some(existing) = writer.load()? && !existing.state.resources.is_empty() {
+    if !force
+        && let Some(existing) = writer.load()?
+        && !existing.state.resources.is_empty()
+    {
         return Err(Error::refused(
-            format!("there is a state with {} resources in {}", existing.state.resources.len(), loaded.store.location()),
+            format!(
+                "there is a state with {} resources in {}",
+                existing.state.resources.len(),
+                loaded.store.location()
+            ),
             "`--force` replaces it; the old one is kept as a backup",
         ));
     }
@@ -43,33 +47,15 @@ pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) ->
         let interest = interests.get(alias).cloned().unwrap_or_default();
         async move {
             let view = observe_site(session, &interest).await;
-            view.map(|view| (alias, view)).map_err(|error| Error::Site { site: alias.clone(), error })
+            view.map(|view| (alias.clone(), view)).map_err(|error| Error::Site { site: alias.clone(), error })
         }
-    }))
-    .await?;
-    let mut live = Vec::new();
-    for (alias, view) in &views {
-        for (name, objects) in &view.objects {
-            if let Some(kind) = kinds::by_name(name) {
-                live.extend(objects.values().map(|seen| Live {
-                    schema: kind.schema(),
-                    site: alias,
-                    seen,
-                    readiness: kind.readiness(seen),
-                }));
-            }
-        }
-    }
-    let sites: BTreeMap<SiteAlias, SiteIdentity> =
-        signed.sessions.iter().map(|(alias, session)| (alias.clone(), session.identity().clone())).collect();
-    let unstamped: BTreeSet<&str> =
-        kinds::KINDS.iter().filter(|kind| kind.unstamped_match(&Fields::new(), &nothing()).is_some()).map(|kind| kind.schema().kind).collect();
+    }));
+    let observed = Observed { sites: views.await?.into_iter().collect(), at: look::clock(&signed.sessions) };
     let fresh_lineage = ids().hex(8);
     let recovered = rebuild(&Sources {
         desired: &signed.desired,
-        sites: &sites,
-        live: &live,
-        unstamped: &unstamped,
+        observed: &observed,
+        kinds: kinds::by_name,
         lineage,
         fresh_lineage: &fresh_lineage,
     })?;
@@ -82,26 +68,16 @@ pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) ->
 fn load_without_state(settings: &Settings) -> Result<super::Loaded, Error> {
     match load(settings) {
         Err(Error::State(_)) => {
-            let elsewhere = tempfile::tempdir().map_err(|error| Error::Refused { message: error.to_string(), help: None })?;
+            let elsewhere =
+                tempfile::tempdir().map_err(|error| Error::Refused { message: error.to_string(), help: None })?;
             let (store, _) = super::store(settings)?;
-            let blank = Settings { state: Some(elsewhere.path().join("none.json").to_string_lossy().into_owned()), ..settings.clone() };
+            let blank = Settings {
+                state: Some(elsewhere.path().join("none.json").to_string_lossy().into_owned()),
+                ..settings.clone()
+            };
             let loaded = load(&blank)?;
             Ok(super::Loaded { store, ..loaded })
         }
         other => other,
-    }
-}
-
-/// An object of no kind, to ask a kind whether its objects carry stamps.
-fn nothing() -> Seen {
-    Seen {
-        id: RemoteId(String::new()),
-        name: String::new(),
-        attrs: Fields::new(),
-        status: String::new(),
-        fault: None,
-        stamp: None,
-        user_id: None,
-        created_at: None,
     }
 }

@@ -215,14 +215,6 @@ pub struct Loaded {
     pub open: BTreeMap<Address, Intent>,
 }
 
-/// A lineage for a new state: 16 hexadecimal digits from the system's random numbers.
-///
-/// # Errors
-/// When the system has no random numbers to give.
-pub fn new_lineage() -> Result<String, Error> {
-    Ok(hex::encode(&secrets::random::<8>()?))
-}
-
 impl State {
     /// A new, empty state.
     #[must_use]

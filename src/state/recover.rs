@@ -1,10 +1,11 @@
 //! A lost state, made again from what is live: the objects that carry this stack's stamps.
 //!
-//! Pure. Objects are taken in three rounds, because the later ones are told by what the earlier ones found:
+//! Pure. Objects are taken in rounds, because the later ones are told by what the earlier ones found:
 //!
 //! 1. by stamp;
-//! 2. kinds without a stamp (leases, keypairs) and adopted objects: by name, and made by this user;
-//! 3. kinds with neither stamp nor name (attachments): by the objects that they join.
+//! 2. what the spec claims as it is (`adopt:`, a shared group, an address): by name, id or the claimed field;
+//! 3. kinds without a stamp (leases, keypairs, attachments): by what their kind knows them by, and made by this user,
+//!    again and again, because an attachment is known by objects that were found before it.
 //!
 //! Invariants:
 //! - One lineage. Objects of several are not mixed: the caller chooses.
@@ -17,35 +18,22 @@ use ring::digest;
 
 use super::error::Candidate;
 use super::{Error, Origin, ResourceState, State, Status, hex};
-use crate::kinds::kind::{Readiness, Seen};
-use crate::kinds::schema::{NameRule, Schema};
-use crate::model::{Address, Fields, RemoteId, SiteAlias, SiteIdentity, Target, Value};
+use crate::kinds::Kind;
+use crate::kinds::kind::{Claim, Readiness, Seen};
+use crate::model::{Address, Fields, Reference, RemoteId, SiteAlias, Target, Value};
+use crate::observe::Observed;
 use crate::resolve::{Desired, Resource};
-
-/// A live object.
-#[derive(Debug, Clone)]
-pub struct Live<'a> {
-    /// Its kind's table.
-    pub schema: &'a Schema,
-    /// Its site.
-    pub site: &'a SiteAlias,
-    /// What its service shows.
-    pub seen: &'a Seen,
-    /// How far it is, by its kind.
-    pub readiness: Readiness,
-}
+use crate::stamp::owner;
 
 /// What a state is made from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Sources<'a> {
     /// The spec, for the addresses of what carries no stamp and the fields that no service shows.
     pub desired: &'a Desired,
-    /// Who we are on each site: only objects of this user are taken.
-    pub sites: &'a BTreeMap<SiteAlias, SiteIdentity>,
-    /// All objects, stamped or not, of every kind.
-    pub live: &'a [Live<'a>],
-    /// Kinds that have no place for a stamp.
-    pub unstamped: &'a BTreeSet<&'a str>,
+    /// All objects of every kind, and who we are on each site: only objects of this user are taken.
+    pub observed: &'a Observed,
+    /// The kinds by name: [`crate::kinds::by_name`].
+    pub kinds: fn(&str) -> Option<&'static dyn Kind>,
     /// The lineage to take, where there are several.
     pub lineage: Option<&'a str>,
     /// The lineage to start with, where no object has a stamp.
@@ -63,12 +51,6 @@ pub struct Recovered {
     pub unwanted: Vec<Address>,
 }
 
-/// The owner that stamps name for a user: the first 8 hexadecimal digits of SHA-256 of the user's id.
-#[must_use]
-pub fn owner_of(user_id: &str) -> String {
-    hex::encode(&digest::digest(&digest::SHA256, user_id.as_bytes()).as_ref()[..4])
-}
-
 /// Makes a state from live objects.
 ///
 /// # Errors
@@ -76,16 +58,18 @@ pub fn owner_of(user_id: &str) -> String {
 /// or nothing at all.
 pub fn recover(sources: &Sources<'_>) -> Result<Recovered, Error> {
     let stack = &sources.desired.stack;
-    let lineage = choose_lineage(sources)?;
-    let mut found = Found { sources, taken: BTreeMap::new() };
+    let live = live(sources);
+    let lineage = choose_lineage(sources, &live)?;
+    let mut found = Found { sources, live: &live, taken: BTreeMap::new() };
     found.by_stamp(&lineage)?;
-    found.by_name()?;
-    found.by_references()?;
+    found.by_claim(&lineage)?;
+    while found.by_likeness()? {}
     if found.taken.is_empty() {
         return Err(Error::NothingToRecover { stack: stack.clone() });
     }
     let mut state = State::new(stack, lineage.clone());
-    state.sites = sources.sites.clone();
+    let views = &sources.observed.sites;
+    state.sites = views.iter().map(|(alias, view)| (alias.clone(), view.identity.clone())).collect();
     state.variables = sources.desired.variables.clone();
     state.resources = found.taken.iter().map(|(at, live)| (at.clone(), found.record(at, live, &lineage))).collect();
     let wanted = &sources.desired.resources;
@@ -96,30 +80,65 @@ pub fn recover(sources: &Sources<'_>) -> Result<Recovered, Error> {
     })
 }
 
-/// Whether the object is over, so that a record of it would be of no use.
-fn is_over(live: &Live<'_>) -> bool {
-    matches!(live.readiness, Readiness::Ended(_))
+/// An object that is not over.
+struct Live<'a> {
+    kind: &'static dyn Kind,
+    site: &'a SiteAlias,
+    seen: &'a Seen,
+    /// Our user's id on the site.
+    user: &'a str,
+    readiness: Readiness,
 }
 
-/// Whether this user made this object for this stack.
-fn is_ours(sources: &Sources<'_>, live: &Live<'_>) -> bool {
-    let owner = sources.sites.get(live.site).map(|identity| owner_of(&identity.user_id));
-    let stamp = live.seen.stamp.as_ref();
-    !is_over(live)
-        && stamp.is_some_and(|stamp| stamp.stack == sources.desired.stack && Some(&stamp.owner) == owner.as_ref())
-}
+impl Live<'_> {
+    fn is(&self, resource: &Resource) -> bool {
+        self.kind.schema().kind == resource.kind && *self.site == resource.site
+    }
 
-fn choose_lineage(sources: &Sources<'_>) -> Result<String, Error> {
-    let mut counts = BTreeMap::<&str, usize>::new();
-    for live in sources.live.iter().filter(|live| is_ours(sources, live)) {
-        if let Some(stamp) = &live.seen.stamp {
-            *counts.entry(&stamp.lineage).or_default() += 1;
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            kind: self.kind.schema().kind.to_owned(),
+            name: self.seen.name.clone(),
+            id: self.seen.id.clone(),
+            site: self.site.clone(),
+            created_at: self.seen.created_at.map(|at| at.to_string()),
         }
+    }
+}
+
+/// All objects but those that are over: of an ended lease no record is of any use.
+fn live<'a>(sources: &Sources<'a>) -> Vec<Live<'a>> {
+    let mut all = Vec::new();
+    for (site, view) in &sources.observed.sites {
+        for (kind, objects) in view.objects.iter().filter_map(|(name, all)| Some(((sources.kinds)(name)?, all))) {
+            all.extend(objects.values().map(|seen| Live {
+                kind,
+                site,
+                seen,
+                user: &view.identity.user_id,
+                readiness: kind.readiness(seen),
+            }));
+        }
+    }
+    all.retain(|live| !matches!(live.readiness, Readiness::Ended(_)));
+    all
+}
+
+/// The lineage in the stamp, if this user made the object for this stack.
+fn our_lineage<'a>(sources: &Sources<'_>, live: &Live<'a>) -> Option<&'a str> {
+    let stamp = live.seen.stamp.as_ref()?;
+    (stamp.stack == sources.desired.stack && stamp.owner == owner(live.user)).then_some(stamp.lineage.as_str())
+}
+
+fn choose_lineage(sources: &Sources<'_>, live: &[Live<'_>]) -> Result<String, Error> {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for lineage in live.iter().filter_map(|live| our_lineage(sources, live)) {
+        *counts.entry(lineage).or_default() += 1;
     }
     match (sources.lineage, counts.len()) {
         (Some(lineage), _) => Ok(lineage.to_owned()),
         (None, 0) => Ok(sources.fresh_lineage.to_owned()),
-        (None, 1) => Ok(counts.keys().copied().collect()),
+        (None, 1) => Ok(counts.into_keys().collect()),
         (None, _) => Err(Error::Lineages {
             stack: sources.desired.stack.clone(),
             counts: counts.into_iter().map(|(lineage, count)| (lineage.to_owned(), count)).collect(),
@@ -130,99 +149,88 @@ fn choose_lineage(sources: &Sources<'_>) -> Result<String, Error> {
 /// The objects taken so far, by address.
 struct Found<'a> {
     sources: &'a Sources<'a>,
+    live: &'a [Live<'a>],
     taken: BTreeMap<Address, &'a Live<'a>>,
 }
 
 impl<'a> Found<'a> {
     fn by_stamp(&mut self, lineage: &str) -> Result<(), Error> {
         let mut stamped = BTreeMap::<Address, Vec<&'a Live<'a>>>::new();
-        for live in self.sources.live.iter().filter(|live| is_ours(self.sources, live)) {
-            if let Some(stamp) = live.seen.stamp.as_ref().filter(|stamp| stamp.lineage == lineage) {
+        for live in self.live.iter().filter(|live| our_lineage(self.sources, live) == Some(lineage)) {
+            if let Some(stamp) = &live.seen.stamp {
                 stamped.entry(stamp.address.clone()).or_default().push(live);
             }
         }
-        stamped.into_iter().try_for_each(|(address, objects)| self.take(&address, &objects))
+        stamped.into_iter().try_for_each(|(address, objects)| self.take(&address, &objects).map(drop))
     }
 
-    fn by_name(&mut self) -> Result<(), Error> {
-        let sources = self.sources;
-        for resource in self.missing(|resource| named(resource).is_some() || adopts(resource).is_some()) {
-            let (name, adopted) = match adopts(resource) {
-                Some(name) => (name, true),
-                None if sources.unstamped.contains(resource.kind) => (named(resource).unwrap_or_default(), false),
-                // Somebody else's object of the same name: ours would have our stamp.
-                None => continue,
-            };
-            let user = sources.sites.get(&resource.site).map(|identity| &identity.user_id);
-            let fits = |live: &&Live<'_>| {
-                let mine = live.seen.user_id.as_ref().is_none_or(|maker| Some(maker) == user);
-                let called = live.seen.name == name || (adopted && live.seen.id.0 == name);
-                is_like(resource, live) && live.seen.stamp.is_none() && called && (mine || adopted)
-            };
-            let candidates: Vec<_> = sources.live.iter().filter(fits).collect();
+    fn by_claim(&mut self, lineage: &str) -> Result<(), Error> {
+        for resource in self.missing() {
+            let Some(claim) = self.claim(resource) else { continue };
+            let fits = |live: &&Live<'_>| live.is(resource) && claimed(&claim, live.seen, lineage);
+            let candidates: Vec<_> = self.live.iter().filter(fits).collect();
             self.take(&resource.address, &candidates)?;
         }
         Ok(())
     }
 
-    fn by_references(&mut self) -> Result<(), Error> {
-        let sources = self.sources;
-        for resource in self.missing(|resource| named(resource).is_none() && adopts(resource).is_none()) {
-            if !sources.unstamped.contains(resource.kind) {
+    /// Takes objects of kinds without a stamp; whether there was any.
+    fn by_likeness(&mut self) -> Result<bool, Error> {
+        let mut any = false;
+        for resource in self.missing() {
+            let fields = self.bind_all(&resource.fields, &resource.site);
+            if names_what_is_missing(&fields) {
                 continue;
             }
-            let joins: Vec<_> = resource
-                .fields
-                .iter()
-                .filter(|(_, value)| matches!(value, Value::Ref(_)))
-                .map(|(field, value)| (field, self.bind(value)))
-                .collect();
-            let fits = |live: &&Live<'_>| {
-                let nameless = live.schema.name == NameRule::None;
-                let joined =
-                    |(field, want): &(&String, Value)| live.seen.attrs.get(*field).is_some_and(|is| want.same(is));
-                is_like(resource, live) && nameless && !joins.is_empty() && joins.iter().all(joined)
+            let alike = |live: &&Live<'_>| {
+                let ours = live.seen.user_id.as_deref().is_none_or(|maker| maker == live.user);
+                live.is(resource) && ours && live.kind.unstamped_match(&fields, live.seen) == Some(true)
             };
-            let candidates: Vec<_> = sources.live.iter().filter(fits).collect();
-            self.take(&resource.address, &candidates)?;
+            let candidates: Vec<_> = self.live.iter().filter(alike).collect();
+            any |= self.take(&resource.address, &candidates)?;
         }
-        Ok(())
+        Ok(any)
+    }
+
+    /// The object that the spec takes as it is.
+    fn claim(&self, resource: &Resource) -> Option<Claim> {
+        let adopt = resource.adopt.as_ref();
+        match adopt {
+            Some(name) => Some(Claim { field: "name", value: Value::text(name.clone()), or_create: false }),
+            None => (self.sources.kinds)(resource.kind)?.claim(&resource.fields),
+        }
     }
 
     /// The resources of the spec that have no object yet.
-    fn missing(&self, which: impl Fn(&Resource) -> bool) -> Vec<&'a Resource> {
+    fn missing(&self) -> Vec<&'a Resource> {
         let all = self.sources.desired.resources.values();
-        all.filter(|resource| !self.taken.contains_key(&resource.address) && which(resource)).collect()
+        all.filter(|resource| !self.taken.contains_key(&resource.address)).collect()
     }
 
-    /// Takes the only candidate; none is no mistake, several are.
-    fn take(&mut self, address: &Address, candidates: &[&'a Live<'a>]) -> Result<(), Error> {
+    /// Takes the only candidate, and says whether there was one; several are a mistake.
+    fn take(&mut self, address: &Address, candidates: &[&'a Live<'a>]) -> Result<bool, Error> {
         let [live] = candidates else {
             if candidates.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
-            let objects = candidates.iter().map(|live| candidate(live)).collect();
+            let objects = candidates.iter().map(|live| live.candidate()).collect();
             return Err(Error::Candidates { address: Box::new(address.clone()), objects });
         };
         if let Some((first, _)) = self.taken.iter().find(|(_, other)| std::ptr::eq(**other, *live)) {
-            return Err(Error::TwoAddresses {
-                object: Box::new(candidate(live)),
-                first: Box::new(first.clone()),
-                second: Box::new(address.clone()),
-            });
+            let (first, second) = (Box::new(first.clone()), Box::new(address.clone()));
+            return Err(Error::TwoAddresses { object: Box::new(live.candidate()), first, second });
         }
         self.taken.insert(address.clone(), live);
-        Ok(())
+        Ok(true)
     }
 
     fn record(&self, address: &Address, live: &Live<'_>, lineage: &str) -> ResourceState {
         let wanted = self.sources.desired.resources.get(address);
-        let schema = live.schema;
-        let seen = live.seen;
+        let (schema, seen) = (live.kind.schema(), live.seen);
         let (applied, mut needs) = match wanted {
             Some(wanted) => {
                 let needs = wanted.needs.iter().map(|need| need.address.clone()).collect();
-                (self.applied(&wanted.fields, &seen.attrs), needs)
+                (self.applied(wanted, &seen.attrs), needs)
             }
             None => {
                 let fields = seen.attrs.iter().filter(|(name, _)| schema.field(name).is_some());
@@ -232,15 +240,12 @@ impl<'a> Found<'a> {
             }
         };
         needs.retain(|need| self.taken.contains_key(need) && need != address);
+        let claimed = wanted.is_some_and(|wanted| self.claim(wanted).is_some());
         ResourceState {
             kind: schema.kind.to_owned(),
             site: live.site.clone(),
             id: seen.id.clone(),
-            origin: if wanted.is_some_and(|wanted| adopts(wanted).is_some()) {
-                Origin::Adopted
-            } else {
-                Origin::Created
-            },
+            origin: if claimed { Origin::Adopted } else { Origin::Created },
             protect: wanted.and_then(|wanted| wanted.protect).unwrap_or(schema.protect),
             uid: seen.stamp.as_ref().map_or_else(|| derived_uid(lineage, address, &seen.id), |stamp| stamp.uid.clone()),
             status: match &live.readiness {
@@ -255,30 +260,44 @@ impl<'a> Found<'a> {
     }
 
     /// What the lost apply must have set: what the spec says where it is known, else what is live.
-    fn applied(&self, wanted: &Fields, live: &Fields) -> Fields {
-        let known = |(field, want): (&String, &Value)| {
-            let want = self.bind(want);
-            let value = if want.is_known() { want } else { live.get(field)?.clone() };
-            Some((field.clone(), value))
+    ///
+    /// The spec comes first, because it does not change by itself: a lease that was prolonged elsewhere must look
+    /// prolonged, not as if the spec had been edited to make it shorter.
+    fn applied(&self, wanted: &Resource, live: &Fields) -> Fields {
+        let known = |(field, want): (String, Value)| {
+            let value = if want.is_known() { want } else { live.get(&field)?.clone() };
+            Some((field, value))
         };
-        wanted.iter().filter_map(known).collect()
+        self.bind_all(&wanted.fields, &wanted.site).into_iter().filter_map(known).collect()
     }
 
-    /// The value with the ids of the resources that it names, as far as they were found.
-    fn bind(&self, value: &Value) -> Value {
+    fn bind_all(&self, fields: &Fields, site: &SiteAlias) -> Fields {
+        fields.iter().map(|(name, value)| (name.clone(), self.bind(value, site))).collect()
+    }
+
+    /// The value with the ids of what it names, as far as they are known.
+    fn bind(&self, value: &Value, site: &SiteAlias) -> Value {
         match value {
-            Value::Ref(reference) => {
-                let mut reference = reference.clone();
-                if let (None, Target::Resource(address)) = (&reference.id, &reference.target) {
-                    reference.id = self.taken.get(address).map(|live| live.seen.id.clone());
-                }
-                Value::Ref(reference)
+            Value::Ref(reference) if reference.id.is_none() => {
+                let id = match &reference.target {
+                    Target::Resource(address) => self.taken.get(address).map(|live| live.seen.id.clone()),
+                    Target::Lookup(text) => self.look_up(site, &reference.kind, text),
+                    Target::Live => None,
+                };
+                Value::Ref(Reference { id, ..reference.clone() })
             }
-            Value::List(items) => Value::List(items.iter().map(|item| self.bind(item)).collect()),
-            Value::Map(fields) => {
-                Value::Map(fields.iter().map(|(key, value)| (key.clone(), self.bind(value))).collect())
-            }
+            Value::List(items) => Value::List(items.iter().map(|item| self.bind(item, site)).collect()),
+            Value::Map(fields) => Value::Map(self.bind_all(fields, site)),
             other => other.clone(),
+        }
+    }
+
+    /// What an undeclared name means, if it means one object.
+    fn look_up(&self, site: &SiteAlias, kind: &str, text: &str) -> Option<RemoteId> {
+        let view = self.sources.observed.sites.get(site)?;
+        match view.lookups.get(&(kind.to_owned(), text.to_owned()))?.as_slice() {
+            [seen] => Some(seen.id.clone()),
+            _ => None,
         }
     }
 
@@ -290,39 +309,36 @@ impl<'a> Found<'a> {
                 ids.extend(reference.id.as_ref().map(|id| (reference.kind.as_str(), id)));
             });
         }
-        let named = |live: &Live<'_>| ids.contains(&(live.schema.kind, &live.seen.id));
+        let named = |live: &Live<'_>| ids.contains(&(live.kind.schema().kind, &live.seen.id));
         self.taken.iter().filter(|(_, live)| named(live)).map(|(address, _)| address.clone()).collect()
     }
 }
 
-fn is_like(resource: &Resource, live: &Live<'_>) -> bool {
-    live.schema.kind == resource.kind && *live.site == resource.site && !is_over(live)
+/// Whether the object is the claimed one. One that another state made is left to the plan, which refuses it.
+fn claimed(claim: &Claim, seen: &Seen, lineage: &str) -> bool {
+    let foreign = seen.stamp.as_ref().is_some_and(|stamp| stamp.lineage != lineage);
+    let meant = match (claim.field, claim.value.as_str()) {
+        ("name", Some(name)) => seen.name == name || seen.id.0 == name,
+        (field, _) => seen.attrs.get(field).is_some_and(|value| value.same(&claim.value)),
+    };
+    meant && (claim.or_create || !foreign)
 }
 
-fn named(resource: &Resource) -> Option<&str> {
-    resource.fields.get("name").and_then(Value::as_str)
-}
-
-/// The object that the spec takes over: `adopt:`, or a shared group, which is whatever has its name.
-fn adopts(resource: &Resource) -> Option<&str> {
-    let shared = resource.fields.get("shared").and_then(Value::as_bool) == Some(true);
-    resource.adopt.as_deref().or_else(|| named(resource).filter(|_| shared))
+/// Whether the fields name a resource of the spec that was not found, or not yet.
+fn names_what_is_missing(fields: &Fields) -> bool {
+    let mut unbound = false;
+    for value in fields.values() {
+        value.visit_refs(&mut |reference| {
+            unbound |= reference.id.is_none() && matches!(reference.target, Target::Resource(_));
+        });
+    }
+    unbound
 }
 
 /// A unique id for an object without a stamp.
 fn derived_uid(lineage: &str, address: &Address, id: &RemoteId) -> String {
     let text = format!("{lineage} {address} {id}");
     hex::encode(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..6])
-}
-
-fn candidate(live: &Live<'_>) -> Candidate {
-    Candidate {
-        kind: live.schema.kind.to_owned(),
-        name: live.seen.name.clone(),
-        id: live.seen.id.clone(),
-        site: live.site.clone(),
-        created_at: live.seen.created_at.map(|at| at.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ pub fn is_sealed(text: &str) -> bool {
 }
 
 /// Random bytes of the system.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
+fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     let what = "the system has no random numbers to give";
     SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Crypto { what })?;
