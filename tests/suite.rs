@@ -1,1 +1,3 @@
+//! The fast suite: the language, and what the commands do.
 
+mod language;

@@ -105,7 +105,7 @@ impl std::fmt::Debug for VariableInputs {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No path was given and no default is there.
-    #[error("there is no spec here: neither `anole.yaml` nor a folder `specs`; name one, or start with `anole init`")]
+    #[error("there is no spec here: neither `anole.yaml` nor a folder `specs`; name one")]
     NoDefault,
     /// No path was given and the default folder holds several.
     #[error("`specs` holds several specs; name the one you mean: {}", list(.0))]

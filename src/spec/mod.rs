@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! files ──load──▶ texts ──yaml──▶ Node (spanned tree) ──parse──▶ Spec
+//! --var, files, environment ──load──▶ given values ──variables──▶ settled values
 //! ```
+//!
+//! `template` cuts texts at their `${…}`, `names` says what may be a name, `suggest` what was meant, and `json_schema`
+//! writes the whole language down for editors.
 //!
 //! What a kind's fields may hold is not decided here but in `resolve`, by the kinds' tables.
 //!

@@ -71,7 +71,7 @@ impl Parser<'_> {
         match &node.value {
             Yaml::Map(entries) => entries.iter().for_each(|(key, value)| self.section(key, value)),
             Yaml::Null => {
-                let help = "a spec starts with `stack: NAME`, which names its state; `anole init` writes one";
+                let help = "a spec starts with `stack: NAME`, which names its state";
                 let found = if all_empty {
                     Diagnostic::error("empty-file", node.span, "the file is empty, and a spec needs at least `stack:`")
                 } else {
