@@ -149,14 +149,36 @@ fn key(doc: &Json) -> String {
     )
 }
 
+/// Makes one rule, or several at once (`security_group_rules`), of which all or none come to be.
 fn create(cx: &mut Cx<'_>) -> Answer {
-    let wanted = wanted(cx, "security_group_rule")?;
-    check_attributes(&wanted, &KNOWN, &[])?;
-    require(&wanted, "security_group_id")?;
-    require(&wanted, "direction")?;
+    let several = cx.call.json().and_then(|body| body.get("security_group_rules").and_then(Json::as_array).cloned());
+    let Some(several) = several else {
+        let wanted = wanted(cx, "security_group_rule")?;
+        let doc = create_one(cx, &wanted)?;
+        return Ok(one(cx, 201, "security_group_rule", doc));
+    };
+    let mut made: Vec<Json> = Vec::new();
+    for wanted in &several {
+        match create_one(cx, wanted) {
+            Ok(doc) => made.push(doc),
+            Err(fault) => {
+                for doc in &made {
+                    cx.state.remove(Table::Rules, doc.text("id"));
+                }
+                return Err(fault);
+            }
+        }
+    }
+    Ok(Reply::json(201, json!({ "security_group_rules": made })))
+}
+
+fn create_one(cx: &mut Cx<'_>, wanted: &Json) -> Result<Json, Fault> {
+    check_attributes(wanted, &KNOWN, &[])?;
+    require(wanted, "security_group_id")?;
+    require(wanted, "direction")?;
     let group = wanted.text("security_group_id");
     groups::find(cx, group)?;
-    let doc = read(&wanted)?;
+    let doc = read(wanted)?;
     if let Some(remote) = wanted.get("remote_group_id").and_then(Json::as_str) {
         groups::find(cx, remote)?;
     }
@@ -170,7 +192,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     within_quota(cx, "security_group_rule")?;
     let doc = store(cx, doc);
     touch_group(cx, group);
-    Ok(one(cx, 201, "security_group_rule", doc))
+    Ok(doc)
 }
 
 /// The rule that the request describes, in the service's own words.
