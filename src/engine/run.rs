@@ -120,7 +120,9 @@ impl Ready {
         stop: watch::Receiver<bool>,
     ) -> Result<Outcome, Error> {
         let plan = Arc::new(self.planned.plan.clone());
-        self.writer.begin(&self.begin_entry())?;
+        let begin = self.begin_entry();
+        self.writer.begin(&begin)?;
+        self.state.fold(begin);
         let first = self.first_entries();
         let (ledger, thread) = Ledger::start(self.state.clone(), WriterLog(self.writer));
         let write_failed = |error: apply::ledger::LedgerError| Error::Refused { message: error.to_string(), help: None };
