@@ -226,7 +226,10 @@ impl Diagnostics {
     pub fn push(&mut self, diagnostic: Diagnostic) {
         let place = diagnostic.labels.first().map(|label| label.0);
         let here = self.by_place.entry(place).or_default();
-        if here.iter().any(|&at| self.list[at] == diagnostic) {
+        // Two stages may find one mistake and offer different help; the first knew best.
+        let what = |one: &Diagnostic| (one.severity, one.code, one.message.clone());
+        let same = |other: &Diagnostic| what(other) == what(&diagnostic);
+        if here.iter().any(|&at| same(&self.list[at])) {
             return;
         }
         if self.list.len() >= MAX_KEPT {

@@ -1,5 +1,33 @@
-//! anole
+//! `anole` makes OpenStack and Chameleon match a YAML spec: leases, servers, networks and volumes, where compute comes
+//! and goes while data stays.
+//!
+//! ```text
+//!  YAML ──spec──▶ Spec ──resolve──▶ Desired ─┐
+//!  state/*.json ──state──▶ State ────────────┼──plan──▶ Plan (petgraph DAG + reasons) ──apply──▶ cloud
+//!  cloud ──observe──▶ Observed ──────────────┘                                            └──▶ state
+//!                         every step emits Events ──▶ ui (human · progress · JSON)
+//! ```
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`model`] | addresses, values, references, stamps: plain data that all share |
+//! | [`diagnostic`] | mistakes in a spec, with their places |
+//! | [`spec`] | YAML to a spanned spec; only `spec::load` reads files |
+//! | [`kinds`] | the kinds of resource: a table of fields and five operations each |
+//! | [`resolve`] | instances, references, types: from a spec to what is wanted |
+//! | [`observe`] | what is live, in a few list calls |
+//! | [`plan`](mod@plan) | pure: what is to be done, why, in which order |
+//! | [`apply`](mod@apply) | carries a plan out, recording each step |
+//! | [`state`] | what anole remembers: snapshot, journal, lock, recovery |
+//! | [`cloud`] | OpenStack sessions and thin clients |
+//! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
+//! | [`stamp`] | unique ids, and whose a stamp is |
+//! | [`engine`] | what the commands do, put together from the parts |
+//! | [`cli`], [`ui`] | arguments and one function a command; everything that prints |
+//!
+//! `ARCHITECTURE.md` says why.
 #![forbid(unsafe_code)]
+
 pub mod apply;
 pub mod cli;
 pub mod cloud;

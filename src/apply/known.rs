@@ -29,7 +29,9 @@ impl Known for Recorded<'_> {
             }
             let is_field = kinds::by_name(&record.kind)?.schema().field(name).is_some();
             let applied = record.applied.get(name).filter(|value| is_field && !value.is_null());
-            step_into(applied.or_else(|| record.attributes.get(name))?, rest)
+            let led = applied.and_then(|value| step_into(value, rest));
+            // What a field holds may be less than what the object shows under the same name: a lease's reservations.
+            led.or_else(|| step_into(record.attributes.get(name)?, rest))
         })();
         found.unwrap_or_else(|| Value::Unknown(address.clone()))
     }

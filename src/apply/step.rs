@@ -326,7 +326,11 @@ impl Running<'_> {
     }
 
     async fn put(&self, record: ResourceState, seen: &Seen, status: Status) -> Result<(), LedgerError> {
-        self.put_record(ResourceState { status, attributes: seen.attrs.clone(), ..record }).await
+        let mut attributes = seen.attrs.clone();
+        if let Some(kind) = kinds::by_name(&record.kind) {
+            kind.complete(&record.applied, &mut attributes);
+        }
+        self.put_record(ResourceState { status, attributes, ..record }).await
     }
 
     async fn put_record(&self, record: ResourceState) -> Result<(), LedgerError> {

@@ -109,7 +109,11 @@ impl Context {
     /// # Errors
     /// When standard output cannot be written.
     pub fn show_plan(&self, command: &str, planned: &Planned, full: bool) -> Result<(), CliError> {
-        let variables = VariableChange::between(&planned.previous_variables, &planned.plan.variables);
+        // The first apply of a stack changes no variable: all of them are new.
+        let variables = match planned.plan.serial {
+            0 => Vec::new(),
+            _ => VariableChange::between(&planned.previous_variables, &planned.plan.variables),
+        };
         if self.console.json {
             let mut lines = self.console.json_lines();
             lines.start(command);

@@ -39,7 +39,7 @@ pub async fn images(session: &Session) -> Result<Vec<Image>, CloudError> {
 /// # Errors
 /// Those of the request.
 pub async fn named(session: &Session, name: &str) -> Result<Vec<Image>, CloudError> {
-    // Glance takes a value with `in:`, `eq:` and their like as an operator; quoted after `eq:`, any text is a name.
+    // Glance reads `in:`, `eq:` and their like as operators; in a quoted list of one, any text is a name.
     let filter = if name.contains(':') { format!("in:\"{}\"", name.replace('"', "")) } else { name.to_owned() };
     items(session, Request::get(Service::Image, "/images").query("name", filter), "images").await
 }

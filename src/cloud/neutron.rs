@@ -7,12 +7,12 @@
 //! - A list is one paged request. An object that is gone is `None` on read, and success on deletion.
 //! - What a service of an older release leaves out reads as absent, never as an error.
 
-use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{CloudError, ErrorKind, Request, Service, Session};
+use super::shapes::{deleted, found, items, segment};
+use super::{CloudError, Request, Service, Session};
 use crate::model::Json;
 
 /// The longest description Neutron stores, in characters.
@@ -149,8 +149,6 @@ pub struct FloatingIp {
     /// The port it is bound to; absent where the cloud does not have the extension.
     pub port_details: Option<PortDetails>,
     pub created_at: Option<String>,
-    /// Counts the changes of the object.
-    pub revision_number: Option<i64>,
 }
 
 /// What a floating IP says of its port.
@@ -227,7 +225,7 @@ pub async fn list<T: Object>(session: &Session, filters: &[(&str, &str)]) -> Res
     for (key, value) in filters {
         request = request.query(*key, *value);
     }
-    session.list(request, T::MANY).await?.into_iter().map(item).collect()
+    items(session, request, T::MANY).await
 }
 
 /// One object; `None` when it is gone.
@@ -235,11 +233,7 @@ pub async fn list<T: Object>(session: &Session, filters: &[(&str, &str)]) -> Res
 /// # Errors
 /// When the request fails for another reason.
 pub async fn get<T: Object>(session: &Session, id: &str) -> Result<Option<T>, CloudError> {
-    match session.send(Request::get(Service::Network, path::<T>(id))).await {
-        Ok(response) => response.member(T::ONE).map(Some),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    found(session.send(Request::get(Service::Network, path::<T>(id))).await, T::ONE)
 }
 
 /// Makes an object.
@@ -269,34 +263,12 @@ pub async fn update<T: Object>(session: &Session, id: &str, fields: Json) -> Res
     session.send(Request::put(Service::Network, path::<T>(id), json!({ T::ONE: fields }))).await.map(drop)
 }
 
-/// Changes these fields of an object that is still at that revision; `false` when somebody changed it meanwhile.
-///
-/// # Errors
-/// When the request fails for another reason.
-pub async fn update_if<T: Object>(
-    session: &Session,
-    id: &str,
-    revision: i64,
-    fields: Json,
-) -> Result<bool, CloudError> {
-    const PRECONDITION_FAILED: u16 = 412;
-    let mut request = Request::put(Service::Network, path::<T>(id), json!({ T::ONE: fields }))
-        .header("If-Match", format!("revision_number={revision}"));
-    // A repetition of one that was carried out would find another revision and read as a loss.
-    request.repeatable = false;
-    match session.send(request).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.status == Some(PRECONDITION_FAILED) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 /// Deletes an object; one that is gone already counts as deleted.
 ///
 /// # Errors
 /// When the request fails for another reason.
 pub async fn delete<T: Object>(session: &Session, id: &str) -> Result<(), CloudError> {
-    gone_is_fine(session.send(Request::delete(Service::Network, path::<T>(id))).await)
+    deleted(session.send(Request::delete(Service::Network, path::<T>(id))).await)
 }
 
 /// Gives a router an address, the gateway's, in a subnet. One that it has already is an error (400) whose message
@@ -315,32 +287,10 @@ pub async fn add_interface(session: &Session, router: &str, subnet: &str) -> Res
 /// When the request fails for another reason.
 pub async fn remove_interface(session: &Session, router: &str, port: &str) -> Result<(), CloudError> {
     let path = format!("{}/remove_router_interface", path::<Router>(router));
-    gone_is_fine(session.send(Request::put(Service::Network, path, json!({ "port_id": port }))).await)
+    deleted(session.send(Request::put(Service::Network, path, json!({ "port_id": port }))).await)
 }
 
-fn gone_is_fine<T>(answer: Result<T, CloudError>) -> Result<(), CloudError> {
-    match answer {
-        Err(error) if !error.is_not_found() => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn item<T: Object>(json: Json) -> Result<T, CloudError> {
-    serde_json::from_value(json).map_err(|error| {
-        let message = format!("an item of `{}` in the answer is not as expected: {error}", T::MANY);
-        CloudError::new(ErrorKind::Unexpected, Service::Network, &Method::GET, T::PATH, message)
-    })
-}
-
-/// The path of one object. Ids come from states and command lines, so anything but RFC 3986's unreserved characters
-/// is percent-encoded.
+/// The path of one object.
 fn path<T: Object>(id: &str) -> String {
-    let mut path = format!("{}/", T::PATH);
-    for byte in id.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => path.push(char::from(byte)),
-            _ => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    path
+    format!("{}/{}", T::PATH, segment(id))
 }

@@ -2,7 +2,6 @@
 //!
 //! In: a signed-in [`Session`]. Out: of each object only what the kinds use.
 
-use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -301,12 +300,6 @@ pub async fn flavors(session: &Session) -> Result<Vec<Flavor>, CloudError> {
 /// Those of the request.
 pub async fn flavor(session: &Session, id: &str) -> Result<Option<Flavor>, CloudError> {
     found(session.send(get(format!("/flavors/{}", segment(id)))).await, "flavor")
-}
-
-/// A refusal that is ours and not the service's, told as one of this request.
-#[must_use]
-pub fn refusal(method: &Method, path: &str, message: impl Into<String>) -> CloudError {
-    CloudError::new(super::ErrorKind::BadRequest, Service::Compute, method, path, message)
 }
 
 impl Server {

@@ -84,8 +84,6 @@ pub struct Request {
     pub path: String,
     /// The query.
     pub query: Vec<(String, String)>,
-    /// Headers besides those that the session sets.
-    pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Option<Json>,
     /// The microversion, `2.79`; without one the service's oldest is asked for.
@@ -96,8 +94,7 @@ pub struct Request {
 
 impl Request {
     fn new(service: Service, method: Method, path: impl Into<String>, repeatable: bool) -> Self {
-        let (query, headers) = (Vec::new(), Vec::new());
-        Self { service, method, path: path.into(), query, headers, body: None, microversion: None, repeatable }
+        Self { service, method, path: path.into(), query: Vec::new(), body: None, microversion: None, repeatable }
     }
 
     /// A read; safe to repeat.
@@ -124,13 +121,6 @@ impl Request {
     #[must_use]
     pub fn query(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((key.into(), value.into()));
-        self
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
         self
     }
 

@@ -310,12 +310,6 @@ impl Session {
         }
         let mut ask = Ask::new(request.service, request.method.clone(), url, request.path.clone());
         ask.repeatable = request.repeatable;
-        for (name, value) in &request.headers {
-            let name = http::HeaderName::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-                ask.headers.insert(name, value);
-            }
-        }
         if let Some(version) = request.microversion {
             let value = HeaderValue::from_str(&format!("{} {version}", request.service.microversion_name()));
             ask.headers.extend(value.map(|value| (http::HeaderName::from_static("openstack-api-version"), value)));

@@ -1,14 +1,247 @@
-//! stub
-#![allow(missing_docs, clippy::all)]
-use std::path::Path;
+//! The embedded cloud: the HTTP APIs of a Chameleon site, in process or on a loopback port, kept in a folder.
+//!
+//! In: requests, as clients send them to a real site. Out: answers as OpenStack 2025.1 gives them (statuses, bodies,
+//! errors, headers, measured one by one), and their effects, which the next command finds again.
+//!
+//! ```text
+//! request ─ serve ─▶ Cloud::handle ─ lock the folder, read what others did (store)
+//!                                  ─ carry out what is due (settle)
+//!                                  ─ the service: keystone nova neutron cinder glance blazar
+//!                                  ─ append what changed, note the request, unlock
+//! ```
+//!
+//! Invariants:
+//! - Nothing happens between requests: a transition (BUILD to ACTIVE, a lease's end) is a moment written in the object and
+//!   carried out by the first request after it.
+//! - One request at a time, over all processes that have the folder open.
+//! - No password, token or secret is in the folder, only hashes of them.
+
+pub mod blazar;
+pub mod catalogue;
+pub mod cinder;
+pub mod clock;
+pub mod faults;
+pub mod glance;
+pub mod keystone;
+pub mod neutron;
+pub mod nova;
+pub mod quota;
+pub mod serve;
+pub mod settle;
+pub mod store;
+pub mod tables;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+
+pub use catalogue::Profile;
+pub use clock::ClockMode;
+pub use serve::serve;
+
+use faults::Rule;
+use store::Store;
+use tables::{Fields, State, Table};
+use wire::{Call, Cx, Reply, Who};
+
+/// Why the embedded cloud cannot go on.
 #[derive(Debug, thiserror::Error)]
-#[error("no embedded")]
-pub struct Error;
-pub struct Profile;
-impl std::str::FromStr for Profile { type Err = Error; fn from_str(_: &str) -> Result<Self, Error> { Err(Error) } }
-pub enum ClockMode { Real { scale: f64 } }
-pub struct Options { pub profile: Profile, pub clock: ClockMode }
-pub struct Cloud;
-impl Cloud { pub fn open(_: &Path, _: Options) -> Result<Cloud, Error> { Err(Error) } pub fn router(&self) -> axum::Router { axum::Router::new() } }
-impl Cloud { pub fn clouds_yaml(&self, _: &str) -> String { String::new() } }
-pub async fn serve(_: Cloud, _: tokio::net::TcpListener, _: impl Future<Output=()> + Send + 'static) -> Result<(), Error> { Err(Error) }
+pub enum Error {
+    /// The folder cannot be used.
+    #[error("the embedded cloud cannot {what} {}", .path.display())]
+    Io {
+        /// What it tried: "open", "lock", …
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The log is not one of ours, or was changed by hand.
+    #[error("the embedded cloud's log in {} cannot be read; delete the folder to start with a new cloud", .folder.display())]
+    Log {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// `faults.json` is not a list of rules.
+    #[error("{} is not a list of faults", .path.display())]
+    Faults {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io { what, path: path.to_owned(), source }
+    }
+}
+
+/// How a cloud is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Which site it looks like.
+    pub profile: Profile,
+    /// How long transitions take.
+    pub clock: ClockMode,
+}
+
+/// A cloud kept in a folder. Cheap to clone; clones are the same cloud.
+#[derive(Clone)]
+pub struct Cloud {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    folder: PathBuf,
+    opened: Mutex<(Store, State)>,
+}
+
+/// What became of a request: the answer, the cloud's time, and the fault that was on order for it.
+pub(crate) struct Outcome {
+    pub(crate) reply: Reply,
+    pub(crate) now: i64,
+}
+
+impl Cloud {
+    /// Opens or makes the cloud kept in `folder`. Several processes may have it open at once.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, read or locked, or its log cannot be read.
+    pub fn open(folder: &Path, options: Options) -> Result<Self, Error> {
+        let opened = Store::open(folder, options.profile)?;
+        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened: Mutex::new(opened) }) })
+    }
+
+    /// The APIs of all services on one host. The catalog's addresses are those the client came by (its `Host`), or
+    /// `http://embedded.invalid` where it did not say.
+    pub fn router(&self) -> axum::Router {
+        serve::router(self.clone())
+    }
+
+    /// A `clouds.yaml` with one entry, named like the profile, that signs in to this cloud at `base_url` as user `demo`.
+    #[must_use]
+    pub fn clouds_yaml(&self, base_url: &str) -> String {
+        let (name, region) = (self.inner.options.profile.name(), self.inner.options.profile.region());
+        let base = base_url.trim_end_matches('/');
+        format!(
+            "clouds:\n  {name}:\n    auth:\n      auth_url: {base}/identity/v3\n      username: demo\n      \
+             password: demo\n      project_name: CHI-embedded\n      user_domain_name: Default\n      \
+             project_domain_name: Default\n    region_name: \"{region}\"\n    interface: public\n    \
+             identity_api_version: 3\n"
+        )
+    }
+
+    /// Moves the cloud's clock forward, for good: what falls due on the way happens, in order.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn advance(&self, seconds: i64) -> Result<(), Error> {
+        self.transaction(|inner, state| {
+            let offset = offset(state) + seconds.saturating_mul(1000);
+            state.put(Table::Clock, "offset", json!({"millis": offset}));
+            inner.settle(state);
+        })
+    }
+
+    /// The cloud's time, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn now(&self) -> Result<i64, Error> {
+        self.transaction(|_, state| clock::system() + offset(state))
+    }
+
+    /// How many requests the cloud has had since its folder was made, by all processes: the lines of `requests.log`,
+    /// each `METHOD target status`.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        let log = std::fs::read(self.inner.folder.join("requests.log")).unwrap_or_default();
+        log.iter().filter(|byte| **byte == b'\n').count() as u64
+    }
+
+    /// The fault on order for this request, if any.
+    pub(crate) fn fault(&self, call: &Call) -> Result<Option<Rule>, Error> {
+        if !self.inner.folder.join("faults.json").exists() {
+            return Ok(None);
+        }
+        self.transaction(|inner, _| faults::take(&inner.folder, call))?
+    }
+
+    /// Carries a request out, or has the rule answer it.
+    pub(crate) fn handle(&self, call: &Call, rule: Option<&Rule>) -> Result<Outcome, Error> {
+        self.transaction(|inner, state| {
+            let now = inner.settle(state);
+            let reply = match rule.and_then(Rule::instead) {
+                Some(reply) => reply,
+                None => {
+                    let done = dispatch(&mut inner.context(call, state, now));
+                    rule.and_then(Rule::afterwards).unwrap_or(done)
+                }
+            };
+            inner.note(call, reply.status)?;
+            Ok(Outcome { reply, now })
+        })?
+    }
+
+    fn transaction<T>(&self, work: impl FnOnce(&Inner, &mut State) -> T) -> Result<T, Error> {
+        // A handler that panicked left the documents as far as it came; the log has what it changed at the next commit.
+        let mut opened = self.inner.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let (store, state) = &mut *opened;
+        store.begin(state)?;
+        let result = work(&self.inner, state);
+        store.commit(state)?;
+        Ok(result)
+    }
+}
+
+impl Inner {
+    fn context<'a>(&self, call: &'a Call, state: &'a mut State, now: i64) -> Cx<'a> {
+        let Options { profile, clock } = self.options;
+        Cx { call, state, now, clock, profile, who: Who::default(), version: (0, 0) }
+    }
+
+    /// Carries out what is due, and gives the cloud's time.
+    fn settle(&self, state: &mut State) -> i64 {
+        let now = clock::system() + offset(state);
+        let nobody = Call::nobody();
+        let mut cx = self.context(&nobody, state, now);
+        settle::settle(&mut cx);
+        now
+    }
+
+    fn note(&self, call: &Call, status: u16) -> Result<(), Error> {
+        let path = self.folder.join("requests.log");
+        let line = format!("{} {} {status}\n", call.method, call.target);
+        let opened = OpenOptions::new().append(true).create(true).open(&path);
+        opened.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|source| Error::io("write", &path, source))
+    }
+}
+
+fn offset(state: &State) -> i64 {
+    state.get(Table::Clock, "offset").map_or(0, |doc| doc.int("millis"))
+}
+
+fn dispatch(cx: &mut Cx<'_>) -> Reply {
+    let path: Vec<&str> = cx.call.path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["identity", rest @ ..] => keystone::handle(cx, rest),
+        ["compute", rest @ ..] => nova::handle(cx, rest),
+        ["network", rest @ ..] => neutron::handle(cx, rest),
+        ["volume", rest @ ..] if cx.profile.has_volumes() => cinder::handle(cx, rest),
+        ["image", rest @ ..] => glance::handle(cx, rest),
+        ["reservation", rest @ ..] => blazar::handle(cx, rest),
+        ["oidc", rest @ ..] => keystone::federation::provider(cx, rest),
+        _ => Reply::json(404, json!({"message": "no service has this address", "code": "404 Not Found"})),
+    }
+}

@@ -120,10 +120,10 @@ impl Ready {
         stop: watch::Receiver<bool>,
     ) -> Result<Outcome, Error> {
         let plan = Arc::new(self.planned.plan.clone());
+        let first = self.first_entries();
         let begin = self.begin_entry();
         self.writer.begin(&begin)?;
         self.state.fold(begin);
-        let first = self.first_entries();
         let (ledger, thread) = Ledger::start(self.state.clone(), WriterLog(self.writer));
         let write_failed = |error: apply::ledger::LedgerError| Error::Refused { message: error.to_string(), help: None };
         ledger.record(first).await.map_err(write_failed)?;

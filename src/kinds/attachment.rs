@@ -155,11 +155,6 @@ impl Kind for Attachment {
         &SCHEMA
     }
 
-    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
-        let of = |side: &str| fields.get(side).and_then(Value::as_id).map_or("", |id| id.0.as_str());
-        Some(seen.id.0 == format!("{}/{}", of("server"), of("volume")))
-    }
-
     fn service(&self) -> Service {
         Service::Compute
     }
@@ -172,6 +167,11 @@ impl Kind for Attachment {
 
     fn recorded(&self, fields: &Fields) -> Vec<String> {
         guest_steps(fields)
+    }
+
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let id_of = |field: &str| fields.get(field).and_then(Value::as_id).map(|id| id.0.as_str());
+        Some(id_of("server").zip(id_of("volume")).is_some_and(|(server, volume)| id(server, volume) == seen.id))
     }
 
     fn readiness(&self, seen: &Seen) -> Readiness {

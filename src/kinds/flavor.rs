@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::image::only_looked_up;
 use super::kind::{Kind, OpCx, Seen, Update};
 use super::schema::{NameRule, Schema, attribute};
-use crate::cloud::{CloudError, Session, nova, Service};
+use crate::cloud::{CloudError, Service, Session, nova};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A flavor of the site.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::kind::{Kind, OpCx, Readiness, Seen, Update};
 use super::schema::{NameRule, Schema, attribute};
-use crate::cloud::{CloudError, Session, glance, shapes, Service};
+use crate::cloud::{CloudError, Service, Session, glance, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 /// An image of the site.

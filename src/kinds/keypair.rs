@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen, Sides, Update};
 use super::schema::{NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, nova, shapes, Service};
+use crate::cloud::{CloudError, ErrorKind, Service, Session, nova, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A keypair.
@@ -70,15 +70,18 @@ impl Kind for Keypair {
         &SCHEMA
     }
 
-    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
-        Some(fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str()))
-    }
-
     fn service(&self) -> Service {
         Service::Compute
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+        if let Some(odd) = name.chars().find(|c| !(c.is_ascii_alphanumeric() || " _-".contains(*c))) {
+            // Nova takes `@` and `.` too from 2.92 on, which not every site has.
+            let message = format!("a keypair's name cannot have `{odd}` in it");
+            let help = Some("use letters, digits, spaces, `_` and `-`".to_owned());
+            mistakes.push(Mistake { field: "name", message, help });
+        }
         let Some(Value::String(key)) = fields.get_mut("public_key") else { return };
         *key = key.trim().to_owned();
         // What is said here never repeats the text: it may be a private key.
@@ -106,6 +109,13 @@ impl Kind for Keypair {
             change.effect = Effect::Replace;
         }
         Ok(changes)
+    }
+
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let text =
+            |fields: &Fields, name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (want, has) = (text(fields, "public_key"), text(&seen.attrs, "public_key"));
+        Some(text(fields, "name") == seen.name && bare(&want) == bare(&has))
     }
 
     fn gone_when_deleted(&self) -> bool {

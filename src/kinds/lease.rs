@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update};
 use super::schema::{Attribute, Field, NameRule, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, ErrorKind, Session, blazar, shapes, Service};
+use crate::cloud::{CloudError, ErrorKind, Service, Session, blazar, shapes};
 use crate::model::{Fields, RemoteId, Value};
 
 mod reservations;
@@ -173,6 +173,14 @@ fn explain_end(error: CloudError) -> CloudError {
     }
 }
 
+/// Takes a lease out of the `ERROR` that a refused change leaves it in, by giving it the name it has. What matters is
+/// the refusal: a lease that stays in `ERROR` works all the same, so no failure of this is told.
+async fn clear_error(session: &Session, update: &Update<'_>) {
+    if let Some(name) = update.want.get("name").and_then(Value::as_str) {
+        let _ = blazar::rename(session, &update.id.0, name).await;
+    }
+}
+
 fn check_times(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
     let mut mistake = |field, message: &str, help: Option<&str>| {
         mistakes.push(Mistake { field, message: message.to_owned(), help: help.map(str::to_owned) });
@@ -206,11 +214,6 @@ fn check_times(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
 impl Kind for Lease {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
-    }
-
-    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
-        let alike = fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str());
-        Some(alike && !matches!(self.readiness(seen), Readiness::Ended(_)))
     }
 
     fn service(&self) -> Service {
@@ -268,6 +271,12 @@ impl Kind for Lease {
         }
     }
 
+    fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
+        let same_name = fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str());
+        let over = matches!(self.readiness(seen), Readiness::Ended(_));
+        Some(same_name && !over && reservations::fit(fields, &seen.attrs))
+    }
+
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         Ok(blazar::leases(session).await?.into_iter().map(seen).collect())
     }
@@ -304,7 +313,14 @@ impl Kind for Lease {
                     };
                     let end =
                         end.ok_or_else(|| CloudError::config(format!("{}: when it ends is not known", cx.address)))?;
-                    blazar::set_end(cx.session, &update.id.0, end).await.map_err(explain_end)?;
+                    let refused = match blazar::set_end(cx.session, &update.id.0, end).await {
+                        Ok(()) => continue,
+                        Err(error) => error,
+                    };
+                    if matches!(refused.kind, ErrorKind::Conflict | ErrorKind::BadRequest | ErrorKind::Forbidden) {
+                        clear_error(cx.session, update).await;
+                    }
+                    return Err(explain_end(refused));
                 }
                 _ => {}
             }

@@ -153,7 +153,11 @@ impl Kind for SecurityGroup {
 
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
         let name = common::text(want, "name").unwrap_or_default();
-        let description = common::describe(cx, want)?;
+        // A group of the whole project is found by its name, and carries nobody's stamp.
+        let description = match is_shared(want) {
+            true => common::text(want, "description").unwrap_or_default().to_owned(),
+            false => common::describe(cx, want)?,
+        };
         let group: Live = neutron::create(cx.session, json!({ "name": name, "description": description })).await?;
         let id = RemoteId(group.id.clone());
         match self.fill(cx, &group, want).await {

@@ -6,6 +6,8 @@
 //!   replaces a server by being unreadable.
 //! - The stamp is one key of the metadata; other people's keys are left alone.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::kind::{
@@ -13,8 +15,8 @@ use super::kind::{
 };
 use super::metadata;
 use super::schema::Schema;
-use crate::cloud::{CloudError, Session, nova, Service};
-use crate::model::{Address, Fields, RemoteId, Value};
+use crate::cloud::{CloudError, Service, Session, nova};
+use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
 
 mod create;
 mod derive;
@@ -157,14 +159,14 @@ fn check_choices(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
 }
 
 fn is_bare_metal(flavor: &Value) -> bool {
-    use crate::model::{Reference, Target};
     !matches!(flavor, Value::Ref(Reference { target: Target::Lookup(name), .. }) if !name.starts_with("baremetal"))
 }
 
 /// Fields that were not asked for last time and are now, where it is known what was asked for.
 fn appeared(sides: &Sides<'_>) -> Vec<FieldChange> {
-    // A record made from what is live knows no ports, and nothing else that Nova does not give back.
-    if !sides.applied.contains_key("ports") {
+    // A record made of what is live has the image as Nova shows it, and may lack what Nova does not give back.
+    let applied_by_us = |image: &Value| !matches!(image, Value::Ref(Reference { target: Target::Live, .. }));
+    if !sides.applied.get("image").is_some_and(applied_by_us) {
         return Vec::new();
     }
     ["lease", "flavor", "user_data", "scheduler_hints", "boot_volume", "config_drive"]
@@ -286,6 +288,11 @@ impl Kind for Server {
             // ACTIVE, and what its owner may have done with a server that is there: SHUTOFF, PAUSED, SHELVED, …
             _ => Readiness::Ready,
         }
+    }
+
+    /// A bare-metal node is written and booted, and then booted once more.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2700)
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

@@ -5,13 +5,15 @@
 //! - What Cinder may have chosen differently from what was asked (the availability zone) never replaces a volume.
 //! - The stamp is one key of the metadata; other people's keys are left alone.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::json;
 
 use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
 use super::metadata;
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
-use crate::cloud::{CloudError, Session, cinder, Service};
+use crate::cloud::{CloudError, Service, Session, cinder};
 use crate::model::{Fields, RemoteId, Value};
 
 /// A volume.
@@ -165,6 +167,11 @@ impl Kind for Volume {
         }
     }
 
+    /// A volume made of an image is copied first, which may take long.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1800)
+    }
+
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         Ok(cinder::volumes(session).await?.into_iter().map(seen).collect())
     }
@@ -228,7 +235,20 @@ impl Kind for Volume {
     }
 
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
-        cinder::delete(cx.session, &id.0).await
+        let refused = match cinder::delete(cx.session, &id.0).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // Asked again while it deletes, Cinder refuses.
+        match cinder::volume(cx.session, &id.0).await {
+            Ok(None) => Ok(()),
+            Ok(Some(volume)) if volume.status == "deleting" => Ok(()),
+            Ok(Some(volume)) if !volume.attachments.is_empty() => {
+                let servers = volume.servers().collect::<Vec<_>>().join(", ");
+                Err(refused.hint(format!("it is attached to server {servers}: unmount it there and detach it first")))
+            }
+            _ => Err(refused),
+        }
     }
 }
 

@@ -262,6 +262,7 @@ impl<'a> Planner<'a> {
         reasons.extend(changes.iter().map(|change| self.reason(change, &record.applied)));
         reasons.sort();
         reasons.dedup();
+        without_own_parts(&mut reasons, address);
         if forced || changes.iter().any(|change| change.effect == Effect::Replace) {
             let mut action = case.action(Verb::Replace, reasons, Some(live));
             action.changes = changes;
@@ -403,7 +404,11 @@ impl<'a> Planner<'a> {
                 created_at: None,
             });
         }
-        self.observed.object(&record.site, &record.kind, &record.id).cloned()
+        let mut seen = self.observed.object(&record.site, &record.kind, &record.id).cloned()?;
+        if let Some(kind) = kinds::by_name(&record.kind) {
+            kind.complete(&record.applied, &mut seen.attrs);
+        }
+        Some(seen)
     }
 
     pub fn in_scope(&self, address: &Address) -> bool {
@@ -465,6 +470,16 @@ impl Case<'_> {
                 _ => Vec::new(),
             },
         }
+    }
+}
+
+/// That a resource's own part is replaced says nothing where there is another reason: the part goes along with it.
+fn without_own_parts(reasons: &mut Vec<Reason>, owner: &Address) {
+    let of_part = |reason: &Reason| {
+        matches!(reason, Reason::TargetReplaced { target, .. } if target.owner().as_ref() == Some(owner))
+    };
+    if reasons.iter().any(|reason| !of_part(reason)) {
+        reasons.retain(|reason| !of_part(reason));
     }
 }
 

@@ -30,7 +30,10 @@ impl Known for PlanKnown<'_, '_> {
         let unknown = || Value::Unknown(address.clone());
         let Some(action) = self.planner.actions.get(address) else { return unknown() };
         let Some((name, rest)) = path.split_first() else { return unknown() };
-        attribute_of(action, name, self).and_then(|value| step_into(&value, rest)).unwrap_or_else(unknown)
+        let value = attribute_of(action, name, self);
+        let led = value.as_ref().and_then(|value| step_into(value, rest));
+        // What a field holds may be less than what the object shows under the same name: a lease's reservations.
+        led.or_else(|| value.and_then(|_| step_into(&shown(action, name)?, rest))).unwrap_or_else(unknown)
     }
 
     fn instances(&self, block: &Address) -> Vec<Address> {
@@ -52,6 +55,12 @@ fn attribute_of(action: &Action, name: &str, known: &PlanKnown<'_, '_>) -> Optio
         let value = bind(value, known);
         return value.is_known().then_some(value);
     }
+    shown(action, name)
+}
+
+/// An attribute that the object shows and that it keeps through this plan.
+fn shown(action: &Action, name: &str) -> Option<Value> {
+    let schema = kinds::by_name(&action.kind)?.schema();
     let keeps = keeps_object(action);
     if name == "id" {
         return keeps.then(|| action.id.clone()).flatten().map(|id| Value::String(id.0));

@@ -43,9 +43,20 @@ const EXPANSION_FACTOR: usize = 100;
 /// Nodes that [`EXPANSION_FACTOR`] does not count, so that small files may repeat themselves.
 const EXPANSION_FREE: usize = 10_000;
 
+/// How many brackets and commas a file may hold. The parser keeps a bracket's whole inside in memory until it closes,
+/// because it might be a key, at about 200 bytes a token: this keeps the worst file below half a gigabyte.
+const MAX_INDICATORS: usize = 2 * MAX_NODES;
+
 /// Reads a file's only document. `None` where the text is no YAML at all; diagnostics then say why.
 pub fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
     let places = Places::new(file, text);
+    let mut indicators = text.bytes().enumerate().filter(|(_, byte)| b",[]{}".contains(byte));
+    if let Some((at, _)) = indicators.nth(MAX_INDICATORS) {
+        let message = format!("the file holds more than {MAX_INDICATORS} brackets and commas");
+        let found = Diagnostic::error("too-large", places.bytes(at, at + 1), message);
+        diagnostics.push(found.help("put data into files of its own; a spec names them"));
+        return None;
+    }
     match read(&places, diagnostics) {
         Ok(Some(arena)) => Some(expand::expand(&arena)),
         Ok(None) => Some(Node { value: Yaml::Null, span: places.bytes(0, 0) }),

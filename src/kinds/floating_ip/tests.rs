@@ -17,7 +17,6 @@ fn address(port_id: Option<&str>, details: Option<PortDetails>) -> Live {
         port_id: port_id.map(str::to_owned),
         port_details: details,
         created_at: None,
-        revision_number: Some(0),
     }
 }
 

@@ -317,7 +317,7 @@ pub(super) fn diff(sides: &Sides<'_>) -> Option<FieldChange> {
     let before = sides.applied.get("reservations").or_else(|| sides.live.get("reservations"))?;
     let same = match before.as_list() {
         Some(_) => pair(wanted(sides.want), wanted(sides.applied).collect(), same_text),
-        None => pair(wanted(sides.want), before.as_map()?.values().filter_map(Value::as_map).collect(), fits),
+        None => fit(sides.want, sides.live),
     };
     (!same).then(|| FieldChange {
         field: "reservations".to_owned(),
@@ -328,6 +328,12 @@ pub(super) fn diff(sides: &Sides<'_>) -> Option<FieldChange> {
             "Blazar does not change what a lease reserves: the lease and the servers on it are made anew".to_owned(),
         ),
     })
+}
+
+/// Whether an answer may be to what is wanted, as far as it tells.
+pub(super) fn fit(want: &Fields, live: &Fields) -> bool {
+    let entries = live.get("reservations").and_then(Value::as_map).into_iter().flatten();
+    pair(wanted(want), entries.filter_map(|(_, entry)| entry.as_map()).collect(), fits)
 }
 
 /// Whether each of the one has its own partner among the others, and no other is left.

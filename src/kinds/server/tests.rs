@@ -98,7 +98,10 @@ fn what_nova_does_not_give_back_replaces_only_where_it_is_known_to_differ() {
     want.insert("user_data".to_owned(), "#!/bin/bash\n".into());
     let replaced = [("user_data".to_owned(), Effect::Replace), ("flavor".to_owned(), Effect::Replace)];
     assert_eq!(diff(&want, &applied(), &live), replaced);
-    // A record rebuilt from what is live.
+    // A record made again of the spec, as far as it is known, and of what is live.
+    let mut remade = live.attrs.clone();
+    remade.insert("ports".to_owned(), want["ports"].clone());
+    assert_eq!(diff(&want, &remade, &live), []);
     assert_eq!(diff(&want, &live.attrs, &live), []);
     assert_eq!(diff(&applied(), &Fields::new(), &live), []);
 }

@@ -106,10 +106,10 @@ impl Parser<'_> {
             self.reader.push(found.also(first, "and here"));
             return;
         }
-        let fits = if field.text == "count" { self.count(value) } else { self.for_each(value) };
-        if fits {
-            let value = value.clone();
-            block.repeat = if field.text == "count" { Repeat::Count(value) } else { Repeat::ForEach(value) };
+        match field.text.as_str() {
+            "count" if self.count(value) => block.repeat = Repeat::Count(value.clone()),
+            "count" => {}
+            _ => block.repeat = self.for_each(value).map_or(Repeat::Once, Repeat::ForEach),
         }
     }
 
@@ -129,47 +129,56 @@ impl Parser<'_> {
         }
     }
 
-    fn for_each(&mut self, node: &Node) -> bool {
-        match &node.value {
+    /// The node without the keys that cannot be ones: they are reported here, and only here.
+    fn for_each(&mut self, node: &Node) -> Option<Node> {
+        let value = match &node.value {
             Yaml::Map(entries) => {
-                let keys = entries.iter().map(|(key, _)| (key.text.as_str(), key.span));
-                self.keys(node, keys.collect())
+                let keys = entries.iter().map(|(key, _)| Some((key.text.as_str(), key.span)));
+                let good = self.keys(node, keys.collect())?;
+                Yaml::Map(entries.iter().zip(good).filter(|(_, good)| *good).map(|(entry, _)| entry.clone()).collect())
             }
-            Yaml::List(_) => {
-                let texts = self.reader.texts("`for_each`", node, "");
-                let keys = texts.iter().map(|text| (text.value.as_str(), text.span));
-                self.keys(node, keys.collect())
+            Yaml::List(items) => {
+                let texts: Vec<_> = items.iter().map(|item| self.reader.text("an entry of `for_each`", item)).collect();
+                let keys = texts.iter().map(|text| text.as_ref().map(|text| (text.value.as_str(), text.span)));
+                let good = self.keys(node, keys.collect())?;
+                Yaml::List(items.iter().zip(good).filter(|(_, good)| *good).map(|(item, _)| item.clone()).collect())
             }
-            Yaml::String(text) if text.contains("${") => true,
+            Yaml::String(text) if text.contains("${") => node.value.clone(),
             _ => {
                 let help = "write { KEY: VALUE, … }, [KEY, …], or `${var.NAME}`";
                 self.reader.wrong_type("`for_each`", "a mapping or a list of texts", node, help);
-                false
+                return None;
             }
-        }
+        };
+        Some(Node { value, span: node.span })
     }
 
-    /// Whether these can be the keys of instances.
-    fn keys(&mut self, node: &Node, keys: Vec<(&str, Span)>) -> bool {
+    /// Which of these can be the keys of instances; none where they are too many.
+    fn keys<'n>(&mut self, node: &Node, keys: Vec<Option<(&'n str, Span)>>) -> Option<Vec<bool>> {
         if keys.len() > MAX_INSTANCES {
             let message = format!("`for_each` has at most {MAX_INSTANCES} keys");
             self.reader.push(Diagnostic::error("bad-value", super::first_line(node), message));
-            return false;
+            return None;
         }
-        let mut first: HashMap<&str, Span> = HashMap::new();
-        for (key, span) in keys {
+        let mut first: HashMap<&'n str, Span> = HashMap::new();
+        let check = |key: Option<(&'n str, Span)>| {
+            let Some((key, span)) = key else { return false };
             // What a key with a reference becomes is known, and checked, later.
             if key.contains("${") {
-                continue;
+                return true;
             }
             if let Some(why) = names::why_no_key(key) {
                 self.reader.push(Diagnostic::error("bad-name", span, why));
+                return false;
             }
-            if let Some(earlier) = first.insert(key, span) {
+            if let Some(&earlier) = first.get(key) {
                 let found = Diagnostic::error("duplicate-key", span, format!("the key `{key}` stands twice"));
                 self.reader.push(found.label("again here").also(earlier, "first here"));
+                return false;
             }
-        }
-        true
+            first.insert(key, span);
+            true
+        };
+        Some(keys.into_iter().map(check).collect())
     }
 }

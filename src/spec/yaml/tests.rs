@@ -172,6 +172,7 @@ fn large_files_take_linear_time() {
     let (node, found) = read_all(&format!("a: |\n{}", fill("  some text of a script, é: [\n", 10 * MIB)));
     assert!(node.is_some() && found.is_empty());
     assert!(start.elapsed() < limit, "10 MiB of block text took {:?}", start.elapsed());
+    assert_eq!(code(&format!("[{}]", fill("a,", 10 * MIB))).0, "too-large");
     for unit in [
         "a, ", "a: b\n", "- a\n", "\n", "#\n", " ", "\t", "'", "''", "\"", "\\", "é", "&a ", "*a ", "!a ", "|\n", "%",
         "---\n", "? a\n", ": ", "{}", "[]", "x",

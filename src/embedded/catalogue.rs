@@ -1,0 +1,277 @@
+//! What a site offers before anybody has made anything: users, flavors, images, networks, volume types, hosts.
+//!
+//! Out: the same objects with the same ids in every cloud of a profile, derived from their names, so that a spec's pinned
+//! look-ups and a test's snapshots hold from one run to the next.
+
+use ring::digest;
+use serde_json::json;
+
+use super::clock;
+use super::tables::{Fields, State, Table};
+use crate::model::Json;
+
+/// Which site the cloud looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// KVM@TACC: virtual machines, volumes, floating IPs.
+    ChameleonKvm,
+    /// CHI@TACC: bare metal; no block storage.
+    ChameleonChi,
+}
+
+impl Profile {
+    /// The profile's name in a spec: `chameleon-kvm`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChameleonKvm => "chameleon-kvm",
+            Self::ChameleonChi => "chameleon-chi",
+        }
+    }
+
+    /// The profile of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::ChameleonKvm, Self::ChameleonChi].into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// The region in the catalog, which is the site's name.
+    #[must_use]
+    pub fn region(self) -> &'static str {
+        match self {
+            Self::ChameleonKvm => "KVM@TACC",
+            Self::ChameleonChi => "CHI@TACC",
+        }
+    }
+
+    /// Whether the site has block storage.
+    #[must_use]
+    pub fn has_volumes(self) -> bool {
+        self == Self::ChameleonKvm
+    }
+
+    fn images(self) -> &'static [&'static str] {
+        match self {
+            Self::ChameleonKvm => {
+                &["CC-Ubuntu22.04", "CC-Ubuntu24.04", "CC-Ubuntu24.04-CUDA", "CC-Ubuntu26.04", "CC-CentOS9-Stream"]
+            }
+            Self::ChameleonChi => &["CC-Ubuntu22.04", "CC-Ubuntu24.04", "CC-Ubuntu24.04-CUDA", "CC-CentOS9-Stream"],
+        }
+    }
+}
+
+/// When the catalogue's objects were made: 2026-01-15T00:00:00Z.
+pub const EPOCH: i64 = 1_768_435_200_000;
+
+/// A password user.
+pub struct User {
+    /// Its name, and its password.
+    pub name: &'static str,
+    /// The project it is a member of.
+    pub project: &'static str,
+}
+
+/// The users; each one's password is its name.
+pub const USERS: [User; 3] = [
+    User { name: "demo", project: "CHI-embedded" },
+    User { name: "mate", project: "CHI-embedded" },
+    User { name: "other", project: "CHI-other" },
+];
+
+/// A UUID derived from what the object is called.
+#[must_use]
+pub fn fixed_id(what: &str, name: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, format!("embedded {what} {name}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_ref()[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+}
+
+/// The same as Keystone writes ids.
+#[must_use]
+pub fn fixed_hex(what: &str, name: &str) -> String {
+    fixed_id(what, name).replace('-', "")
+}
+
+/// A user's id.
+#[must_use]
+pub fn user_id(name: &str) -> String {
+    fixed_hex("user", name)
+}
+
+/// A project's id.
+#[must_use]
+pub fn project_id(name: &str) -> String {
+    fixed_hex("project", name)
+}
+
+/// The user of that id.
+#[must_use]
+pub fn user_by_id(id: &str) -> Option<&'static User> {
+    USERS.iter().find(|user| user_id(user.name) == id)
+}
+
+/// The project's name.
+#[must_use]
+pub fn project_name(id: &str) -> Option<&'static str> {
+    USERS.iter().map(|user| user.project).find(|name| project_id(name) == id)
+}
+
+/// The project that owns the shared networks and the images.
+#[must_use]
+pub fn provider() -> String {
+    fixed_hex("project", "openstack")
+}
+
+/// The public flavors, as Nova's documents: id, name, vcpus, ram (MiB), disk (GiB).
+#[must_use]
+pub fn flavors(profile: Profile) -> Vec<Json> {
+    let sizes: &[(&str, i64, i64, i64)] = match profile {
+        Profile::ChameleonKvm => &[
+            ("m1.tiny", 1, 512, 1),
+            ("m1.small", 1, 2048, 20),
+            ("m1.medium", 2, 4096, 40),
+            ("m1.large", 4, 8192, 40),
+            ("m1.xlarge", 8, 16384, 40),
+            ("m1.xxlarge", 16, 32768, 40),
+        ],
+        Profile::ChameleonChi => &[("baremetal", 1, 1, 20)],
+    };
+    sizes
+        .iter()
+        .map(|(name, vcpus, ram, disk)| {
+            json!({"id": fixed_id("flavor", name), "name": name, "vcpus": vcpus, "ram": ram, "disk": disk,
+                   "public": true, "extra_specs": {}})
+        })
+        .collect()
+}
+
+/// The images, as Glance's documents.
+#[must_use]
+pub fn images(profile: Profile) -> Vec<Json> {
+    profile
+        .images()
+        .iter()
+        .map(|name| {
+            let id = fixed_id("image", name);
+            let hash = format!("{}{}", fixed_hex("hash", name), fixed_hex("hash again", name)).repeat(2);
+            json!({
+                "name": name, "disk_format": "qcow2", "container_format": "bare", "visibility": "public",
+                "size": 1_073_741_824, "virtual_size": 4_294_967_296_i64, "status": "active",
+                "checksum": fixed_hex("checksum", name), "protected": false, "min_ram": 0, "min_disk": 0,
+                "owner": provider(), "os_hidden": false, "os_hash_algo": "sha512", "os_hash_value": hash,
+                "created_at": clock::zulu(EPOCH), "updated_at": clock::zulu(EPOCH), "tags": [],
+                "self": format!("/v2/images/{id}"), "file": format!("/v2/images/{id}/file"),
+                "schema": "/v2/schemas/image", "id": id,
+            })
+        })
+        .collect()
+}
+
+/// The volume types: name and description. The first is the default.
+pub const VOLUME_TYPES: [(&str, &str); 2] = [("ceph-ssd", "SSD-backed Ceph"), ("ceph-hdd", "HDD-backed Ceph")];
+
+/// The bare-metal hosts that Blazar reserves: name and `node_type`.
+pub const HOSTS: [(&str, &str); 8] = [
+    ("P3-CPU-001", "compute_skylake"),
+    ("P3-CPU-002", "compute_skylake"),
+    ("P3-CPU-003", "compute_skylake"),
+    ("P3-CPU-004", "compute_skylake"),
+    ("P3-CPU-005", "compute_skylake"),
+    ("P3-CPU-006", "compute_skylake"),
+    ("P3-GPU-001", "gpu_p100"),
+    ("P3-GPU-002", "gpu_p100"),
+];
+
+/// How many instances of reserved flavors there is room for at once, whatever their size.
+pub const RESERVABLE_INSTANCES: i64 = 100;
+
+/// The floating IPs that Blazar reserves.
+pub const RESERVABLE_ADDRESSES: [&str; 8] = [
+    "129.114.27.1",
+    "129.114.27.2",
+    "129.114.27.3",
+    "129.114.27.4",
+    "129.114.27.5",
+    "129.114.27.6",
+    "129.114.27.7",
+    "129.114.27.8",
+];
+
+/// The network that all share.
+#[must_use]
+pub fn shared_network() -> String {
+    fixed_id("network", "sharednet1")
+}
+
+/// The network of the floating IPs.
+#[must_use]
+pub fn public_network() -> String {
+    fixed_id("network", "public")
+}
+
+/// Makes the shared objects: networks, subnets, and the provider's router between them.
+pub fn seed(_profile: Profile, state: &mut State) {
+    let made = clock::zulu(EPOCH);
+    let (shared, public) = (shared_network(), public_network());
+    let (shared_subnet, public_subnet) = (fixed_id("subnet", "sharednet1"), fixed_id("subnet", "public"));
+    for (id, name, subnet, external) in
+        [(&shared, "sharednet1", &shared_subnet, false), (&public, "public", &public_subnet, true)]
+    {
+        let mut doc = json!({
+            "id": id, "name": name, "admin_state_up": true, "mtu": 1500, "status": "ACTIVE", "subnets": [subnet],
+            "shared": !external, "availability_zone_hints": [], "availability_zones": ["nova"],
+            "ipv4_address_scope": null, "ipv6_address_scope": null, "router:external": external, "description": "",
+            "port_security_enabled": true,
+        });
+        if external {
+            doc.set("is_default", true);
+        }
+        state.put(Table::Networks, id, owned(doc, &made));
+    }
+    let shared_pool = json!([{"start": "10.56.0.2", "end": "10.56.3.254"}]);
+    let public_pool = json!([{"start": "129.114.24.10", "end": "129.114.26.250"}]);
+    for (id, network, name, cidr, gateway, pool, external) in [
+        (&shared_subnet, &shared, "sharednet1-subnet", "10.56.0.0/22", "10.56.0.1", shared_pool, false),
+        (&public_subnet, &public, "public-subnet", "129.114.24.0/22", "129.114.24.1", public_pool, true),
+    ] {
+        let doc = json!({
+            "id": id, "name": name, "network_id": network, "ip_version": 4, "subnetpool_id": null,
+            "enable_dhcp": !external, "ipv6_ra_mode": null, "ipv6_address_mode": null, "gateway_ip": gateway,
+            "cidr": cidr, "allocation_pools": pool, "host_routes": [],
+            "dns_nameservers": if external { json!([]) } else { json!(["8.8.8.8"]) },
+            "description": "", "router:external": external, "service_types": [],
+        });
+        state.put(Table::Subnets, id, owned(doc, &made));
+    }
+    let router = fixed_id("router", "provider");
+    let doc = json!({
+        "id": router, "name": "provider-router", "admin_state_up": true, "status": "ACTIVE",
+        "external_gateway_info": {"network_id": public, "enable_snat": true,
+            "external_fixed_ips": [{"subnet_id": public_subnet, "ip_address": "129.114.24.2"}]},
+        "description": "", "availability_zones": ["nova"], "availability_zone_hints": [], "routes": [],
+        "flavor_id": null,
+    });
+    state.put(Table::Routers, &router, owned(doc, &made));
+    let port = fixed_id("port", "provider-router");
+    let doc = json!({
+        "id": port, "name": "", "network_id": shared, "mac_address": "fa:16:3e:00:00:01", "admin_state_up": true,
+        "status": "ACTIVE", "device_id": router, "device_owner": "network:router_interface",
+        "fixed_ips": [{"subnet_id": shared_subnet, "ip_address": "10.56.0.1"}], "allowed_address_pairs": [],
+        "extra_dhcp_opts": [], "security_groups": [], "description": "", "binding:vnic_type": "normal",
+        "port_security_enabled": false,
+    });
+    state.put(Table::Ports, &port, owned(doc, &made));
+    state.put(Table::Addresses, &format!("{shared_subnet}/10.56.0.1"), json!({"port": port}));
+}
+
+fn owned(mut doc: Json, made: &str) -> Json {
+    let owner = provider();
+    doc.set("tenant_id", owner.as_str());
+    doc.set("project_id", owner);
+    doc.set("tags", json!([]));
+    doc.set("created_at", made);
+    doc.set("updated_at", made);
+    doc.set("revision_number", 1);
+    doc
+}

@@ -1,0 +1,193 @@
+//! Servers: listed, shown, renamed, deleted; their metadata.
+
+use http::Method;
+use serde_json::json;
+
+use super::{actions, create, view};
+use crate::embedded::tables::{Fields, Table};
+use crate::embedded::wire::{Answer, Cx, Fault, PageError, Reply, link, page};
+use crate::model::Json;
+
+/// The longest page.
+const PAGE: usize = 1000;
+/// Seconds to delete a server.
+const DELETE: f64 = 0.5;
+
+/// Answers `/servers…`, but for what is attached.
+pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
+    let method = cx.call.method.clone();
+    match (&method, path) {
+        (&Method::GET, []) => list(cx, view::brief),
+        (&Method::GET, ["detail"]) => list(cx, |cx, doc| view::detail(cx, doc, false)),
+        (&Method::POST, []) => create::create(cx),
+        (&Method::GET, [id]) => {
+            let doc = find(cx, id)?;
+            Ok(Reply::ok(json!({"server": view::detail(cx, &doc, true)})))
+        }
+        (&Method::PUT, [id]) => rename(cx, id),
+        (&Method::DELETE, [id]) => {
+            find(cx, id)?;
+            begin_delete(cx, id);
+            Ok(Reply::empty(204))
+        }
+        (_, [id, "metadata", rest @ ..]) => metadata(cx, id, rest),
+        (&Method::POST, [id, "action"]) => actions::handle(cx, id),
+        (&Method::POST, [id, "remote-consoles"]) => {
+            find(cx, id)?;
+            Ok(Reply::ok(json!({"remote_console": {"protocol": "vnc", "type": "novnc", "url": console(id)}})))
+        }
+        (&Method::GET, [id, "ips"]) => {
+            let doc = find(cx, id)?;
+            Ok(Reply::ok(json!({"addresses": view::addresses(cx, &doc, false)})))
+        }
+        (&Method::GET, [id, "os-security-groups"]) => security_groups(cx, id),
+        (&Method::GET, [id, "tags"]) => find(cx, id).map(|_| Reply::ok(json!({"tags": []}))),
+        (&Method::GET, [id, "os-instance-actions"]) => find(cx, id).map(|_| Reply::ok(json!({"instanceActions": []}))),
+        _ => Err(Fault::no_route()),
+    }
+}
+
+/// Where a console would be.
+#[must_use]
+pub fn console(id: &str) -> String {
+    format!("http://127.0.0.1:6080/vnc_auto.html?path=%3Ftoken%3D{id}")
+}
+
+/// The project's server of that id.
+pub fn find(cx: &Cx<'_>, id: &str) -> Result<Json, Fault> {
+    let found = cx.state.get(Table::Servers, id).filter(|doc| cx.owns(doc)).cloned();
+    found.ok_or_else(|| Fault::missing(format!("Instance {id} could not be found.")))
+}
+
+fn fits(cx: &Cx<'_>, doc: &Json, name: Option<&regex::Regex>) -> bool {
+    let others = cx.call.query.iter().all(|(key, value)| match key.as_str() {
+        "status" => doc.text("status").eq_ignore_ascii_case(value),
+        "image" => doc.text("image") == value,
+        "flavor" => doc["flavor"].text("id") == value,
+        "uuid" => doc.text("id") == value,
+        "key_name" => doc.text("key_name") == value,
+        _ => true,
+    });
+    others && name.is_none_or(|name| name.is_match(doc.text("name")))
+}
+
+fn list(cx: &Cx<'_>, view: impl Fn(&Cx<'_>, &Json) -> Json) -> Answer {
+    if cx.call.param("all_tenants").is_some_and(|text| !matches!(text, "0" | "False" | "false")) {
+        let rule = if cx.call.path.last().is_some_and(|last| last == "detail") { "detail" } else { "index" };
+        let text = format!("Policy doesn't allow os_compute_api:servers:{rule}:get_all_tenants to be performed.");
+        return Err(Fault::forbidden(text));
+    }
+    let name = match cx.call.param("name") {
+        Some(text) => Some(regex::Regex::new(text).map_err(|_| Fault::bad("Invalid filter field: name."))?),
+        None => None,
+    };
+    let own = cx.state.find(Table::Servers, "project_id", &cx.who.project_id).rev();
+    let found: Vec<&Json> = own.filter(|doc| fits(cx, doc, name.as_ref())).collect();
+    let cut = page(cx.call, found, "id", PAGE).map_err(|error| match error {
+        PageError::Limit => {
+            let given = cx.call.param("limit").unwrap_or_default();
+            Fault::bad(format!(
+                "Invalid input for query parameters limit. Value: {given}. '{given}' does not match '^[0-9]*$'"
+            ))
+        }
+        PageError::Marker(marker) => Fault::bad(format!("marker [{marker}] not found")),
+    })?;
+    let mut body = json!({"servers": cut.items.iter().map(|doc| view(cx, doc)).collect::<Vec<_>>()});
+    if let (true, Some(last)) = (cut.more, cut.items.last()) {
+        body.set("servers_links", json!([link("next", cx.call.next_page(last.text("id")))]));
+    }
+    Ok(Reply::ok(body))
+}
+
+fn rename(cx: &mut Cx<'_>, id: &str) -> Answer {
+    let mut doc = find(cx, id)?;
+    let body = cx.call.json().unwrap_or_default();
+    let wanted = body.get("server").ok_or_else(|| {
+        Fault::bad("Invalid input for field/attribute None. Value: {}. 'server' is a required property")
+    })?;
+    if wanted.has("name") {
+        doc.set("name", wanted["name"].clone());
+    }
+    if let Some(text) = wanted.get("description").filter(|_| cx.at_least(19)) {
+        doc.set("description", text.clone());
+    }
+    doc.set("updated", cx.now);
+    cx.state.put(Table::Servers, id, doc.clone());
+    Ok(Reply::ok(json!({"server": view::detail(cx, &doc, true)})))
+}
+
+/// Begins to delete a server.
+pub fn begin_delete(cx: &mut Cx<'_>, id: &str) {
+    let due = cx.after(DELETE);
+    let now = cx.now;
+    cx.state.edit(Table::Servers, id, |doc| {
+        if doc.text("task_state") != "deleting" {
+            doc.set("task_state", "deleting");
+            doc.set("updated", now);
+            doc.set("_due", due);
+        }
+    });
+}
+
+fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
+    let method = cx.call.method.clone();
+    let mut doc = find(cx, id)?;
+    let body = cx.call.json().unwrap_or_default();
+    let no_item = || Fault::missing("Metadata item was not found");
+    let reply = match (&method, path) {
+        (&Method::GET, []) => return Ok(Reply::ok(json!({"metadata": doc["metadata"]}))),
+        (&Method::GET, [key]) => {
+            let value = doc["metadata"].get(*key).ok_or_else(no_item)?;
+            return Ok(Reply::ok(json!({"meta": {*key: value}})));
+        }
+        (&Method::POST | &Method::PUT, []) => {
+            let wanted = body.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
+            if method == Method::PUT {
+                doc.set("metadata", json!({}));
+            }
+            for (key, value) in wanted {
+                doc["metadata"].set(&key, value);
+            }
+            Reply::ok(json!({"metadata": doc["metadata"]}))
+        }
+        (&Method::PUT, [key]) => {
+            let value = body.get("meta").and_then(|meta| meta.get(*key)).cloned();
+            let value = value.ok_or_else(|| Fault::bad("Request body and URI mismatch"))?;
+            doc["metadata"].set(key, value.clone());
+            Reply::ok(json!({"meta": {*key: value}}))
+        }
+        (&Method::DELETE, [key]) => {
+            doc["metadata"].get(*key).ok_or_else(no_item)?;
+            doc["metadata"].unset(key);
+            Reply::empty(204)
+        }
+        _ => return Err(Fault::no_route()),
+    };
+    doc.set("updated", cx.now);
+    cx.state.put(Table::Servers, id, doc);
+    Ok(reply)
+}
+
+fn security_groups(cx: &Cx<'_>, id: &str) -> Answer {
+    let doc = find(cx, id)?;
+    let mut seen: Vec<&str> = Vec::new();
+    let mut groups = Vec::new();
+    for group in view::ports(cx, &doc).flat_map(|port| port.list("security_groups")).filter_map(Json::as_str) {
+        let Some(found) = cx.state.get(Table::Groups, group).filter(|_| !seen.contains(&group)) else { continue };
+        seen.push(group);
+        let rules =
+            cx.state.find(Table::Rules, "security_group_id", group).filter(|rule| rule.text("direction") == "ingress");
+        let rules: Vec<Json> = rules
+            .map(|rule| {
+                let range =
+                    if rule.has("remote_ip_prefix") { json!({"cidr": rule["remote_ip_prefix"]}) } else { json!({}) };
+                json!({"id": rule["id"], "parent_group_id": group, "ip_protocol": rule["protocol"],
+                       "from_port": rule["port_range_min"], "to_port": rule["port_range_max"], "group": {},
+                       "ip_range": range})
+            })
+            .collect();
+        groups.push(json!({"id": group, "description": found["description"], "name": found["name"],
+                           "tenant_id": found["project_id"], "rules": rules}));
+    }
+    Ok(Reply::ok(json!({"security_groups": groups})))
+}
