@@ -20,6 +20,9 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Every profile.
+    pub const ALL: [Self; 2] = [Self::ChameleonKvm, Self::ChameleonChi];
+
     /// The profile's name in a spec: `chameleon-kvm`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -32,7 +35,7 @@ impl Profile {
     /// The profile of that name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        [Self::ChameleonKvm, Self::ChameleonChi].into_iter().find(|profile| profile.name() == name)
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
     }
 
     /// The region in the catalog, which is the site's name.

@@ -111,7 +111,10 @@ pub fn embedded_folder(spec_folder: &Path, site: &SiteAlias) -> PathBuf {
 /// # Errors
 /// When its folder cannot be read or written, or there is no such profile.
 pub fn open_embedded(folder: &Path, profile: &str, settings: &Settings) -> Result<Cloud, Error> {
-    let profile: Profile = profile.parse()?;
+    let profile = Profile::by_name(profile).ok_or_else(|| {
+        let names = Profile::ALL.map(Profile::name).join("`, `");
+        Error::refused(format!("there is no embedded cloud `{profile}`"), format!("there are `{names}`"))
+    })?;
     let scale = match settings.environment.var("ANOLE_EMBEDDED_SCALE") {
         None => 1.0,
         Some(text) => text.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale >= 0.0).ok_or_else(|| {

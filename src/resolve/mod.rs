@@ -116,8 +116,8 @@ fn used_sites(spec: &Spec, resources: &BTreeMap<Address, Resource>) -> BTreeMap<
     spec.sites.keys().filter(used).filter_map(|alias| Some((alias.clone(), spec.sites.get(alias)?.clone()))).collect()
 }
 
-/// The variables that a state remembers: all but the sensitive ones.
+/// The variables that a state remembers: those that were given, but for the sensitive ones.
 fn remembered(variables: &BTreeMap<String, Settled>) -> BTreeMap<String, Json> {
-    let open = variables.iter().filter(|(_, settled)| !settled.sensitive);
+    let open = variables.iter().filter(|(_, settled)| settled.given && !settled.sensitive);
     open.map(|(name, settled)| (name.clone(), Json::from(settled.value.clone()))).collect()
 }

@@ -21,6 +21,8 @@ pub struct Settled {
     pub value: Value,
     /// Whether it is shown nowhere and not remembered.
     pub sensitive: bool,
+    /// Whether it was given, now or to an earlier apply; a default is not remembered, so that editing it counts.
+    pub given: bool,
 }
 
 /// A sensitive value is not shown.
@@ -63,7 +65,9 @@ pub fn settle(
         // The default is checked even where it does not count: it is a mistake in the spec.
         let default = check.default();
         let strongest = given.iter().find(|given| given.name == *name);
-        let value = match (strongest, remembered.get(name).and_then(|json| check.remembered(json))) {
+        let remembered = remembered.get(name).and_then(|json| check.remembered(json));
+        let is_given = strongest.is_some() || remembered.is_some();
+        let value = match (strongest, remembered) {
             (Some(given), _) => {
                 diagnostics.extend(default.err().map(|found| *found));
                 check.given(given)
@@ -78,7 +82,7 @@ pub fn settle(
             Ok(None) if variable.required => diagnostics.push(missing(name, variable)),
             Ok(value) => {
                 let value = value.unwrap_or(Value::Null);
-                settled.insert(name.clone(), Settled { value, sensitive: variable.sensitive });
+                settled.insert(name.clone(), Settled { value, sensitive: variable.sensitive, given: is_given });
             }
             Err(found) => diagnostics.push(*found),
         }
