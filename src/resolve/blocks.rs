@@ -106,15 +106,19 @@ impl<'a> Builder<'a> {
             key: Some(&key),
             each,
         };
-        let mut decoder = Decoder { scope, files: inputs.files, diagnostics: self.diagnostics };
+        let mut decoder = Decoder { scope, files: inputs.files, failed: false, diagnostics: self.diagnostics };
         // `name` is taken from the block; its table entry is for the differ, so it is not missing here.
         let mut fields = decoder.fields(&block.fields, schema.fields, &what, block.name_span);
+        let failed = decoder.failed;
         let adopt = block.adopt.as_ref().and_then(|adopt| self.words(adopt, &scope));
         if let Some(name) = self.name(block, kind, address, &scope, &fields) {
             fields.insert("name".to_owned(), Value::text(name));
         }
         let mut mistakes = Vec::new();
-        kind.check(&mut fields, &mut mistakes);
+        // A field that could not be read is missing now; what a check says of that would be no news.
+        if !failed {
+            kind.check(&mut fields, &mut mistakes);
+        }
         let field_spans: BTreeMap<String, Span> =
             block.fields.iter().map(|(key, node)| (key.text.clone(), node.span)).collect();
         for mistake in mistakes {

@@ -29,6 +29,8 @@ pub struct Decoder<'a> {
     pub scope: Scope<'a>,
     /// Files that fields name.
     pub files: &'a dyn Files,
+    /// Whether anything could not be read.
+    pub failed: bool,
     /// Where mistakes go.
     pub diagnostics: &'a mut Diagnostics,
 }
@@ -50,10 +52,8 @@ impl Decoder<'_> {
         }
         for field in table {
             if field.required && !entries.iter().any(|(key, _)| key.text == field.name) {
-                self.diagnostics.push(
-                    Diagnostic::error("missing-field", span, format!("{what} needs `{}`", field.name))
-                        .help(format!("`{}`: {}", field.name, field.doc)),
-                );
+                let error = Diagnostic::error("missing-field", span, format!("{what} needs `{}`", field.name));
+                let _: Option<()> = self.fail(error.help(format!("`{}`: {}", field.name, field.doc)));
             }
         }
         with_defaults(fields, table)
@@ -66,7 +66,7 @@ impl Decoder<'_> {
             suggest::did_you_mean(&key.text, names())
                 .unwrap_or_else(|| format!("it has {}", names().collect::<Vec<_>>().join(", "))),
         );
-        self.diagnostics.push(error);
+        let _: Option<()> = self.fail(error);
     }
 
     /// A value of a type; `None` after a diagnostic.
@@ -363,6 +363,7 @@ impl Decoder<'_> {
     }
 
     fn fail<T>(&mut self, error: Diagnostic) -> Option<T> {
+        self.failed = true;
         self.diagnostics.push(error);
         None
     }
