@@ -82,9 +82,12 @@ struct Waiter {
     reply: oneshot::Sender<Result<Arrived, WaitError>>,
 }
 
+/// Who polls what: the way in to each poller, by site and kind.
+type Polled = BTreeMap<(SiteAlias, &'static str), mpsc::UnboundedSender<Waiter>>;
+
 /// The pollers of an apply.
 #[derive(Clone, Default)]
-pub struct Pollers(Arc<Mutex<BTreeMap<(SiteAlias, &'static str), mpsc::UnboundedSender<Waiter>>>>);
+pub struct Pollers(Arc<Mutex<Polled>>);
 
 impl Pollers {
     /// Waits for one object. `status` hears each new word of the service for where it is.

@@ -1,11 +1,11 @@
 //! `anole apply`.
 
+use super::Context;
+use super::outputs::tell_outputs;
 use crate::engine;
 use crate::plan::PlanOptions;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
-use super::outputs::tell_outputs;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};

@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 
 use tokio::net::TcpListener;
 
+use super::Context;
+use super::signals::watch_signals;
 use crate::embedded;
 use crate::engine;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
-use super::signals::watch_signals;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
@@ -55,7 +55,8 @@ pub async fn run(args: CloudArgs, cx: &Context) -> Result<Exit, CliError> {
     let CloudCommand::Serve(args) = args.command;
     let folder = args.folder.unwrap_or_else(|| PathBuf::from("state/embedded/clouds").join(&args.profile));
     let settings = cx.settings(&[]);
-    let cloud = engine::open_embedded(&cx.base().join(folder), &args.profile, &settings).map_err(|error| cx.failed(error))?;
+    let cloud =
+        engine::open_embedded(&cx.base().join(folder), &args.profile, &settings).map_err(|error| cx.failed(error))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
         .await
         .map_err(|error| CliError::context(format!("cannot listen on 127.0.0.1:{}", args.port), error))?;

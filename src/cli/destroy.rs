@@ -1,9 +1,9 @@
 //! `anole destroy`.
 
+use super::Context;
 use crate::plan::PlanOptions;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
 use clap::Args;
 
 use super::shared::{ProtectedArgs, RunArgs, SelectArgs, SpecArgs};

@@ -1,11 +1,11 @@
 //! `anole drift`.
 
+use super::Context;
+use super::session::plain_options;
 use crate::engine;
 use crate::plan::{Reason, Verb};
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
-use super::session::plain_options;
 use clap::Args;
 
 use super::shared::SpecArgs;

@@ -1,10 +1,10 @@
 //! `anole graph`.
 
+use super::Context;
 use crate::engine;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
 use crate::ui::graph::Graph;
-use super::Context;
 use clap::{Args, ValueEnum};
 
 use super::shared::SpecArgs;

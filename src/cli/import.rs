@@ -1,9 +1,9 @@
 //! `anole import`.
 
+use super::Context;
 use crate::engine;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
 use clap::Args;
 
 use super::shared::SpecFlag;
@@ -43,7 +43,12 @@ pub async fn run(args: ImportArgs, cx: &Context) -> Result<Exit, CliError> {
     if cx.console.json {
         cx.console.print_json(&serde_json::json!({ "address": args.address, "id": record.id, "kind": record.kind }))?;
     } else {
-        let text = format!("{} is {} {} from now on. `anole plan` shows what differs.\n", args.address, record.kind.replace('_', " "), record.id);
+        let text = format!(
+            "{} is {} {} from now on. `anole plan` shows what differs.\n",
+            args.address,
+            record.kind.replace('_', " "),
+            record.id
+        );
         cx.console.print(&text)?;
     }
     Ok(Exit::Success)

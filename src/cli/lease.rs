@@ -1,9 +1,9 @@
 //! `anole lease extend`.
 
+use super::Context;
 use crate::engine;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};

@@ -1,10 +1,10 @@
 //! `anole output`.
 
+use super::Context;
+use super::outputs::bare;
 use crate::engine;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
-use super::outputs::bare;
 use clap::Args;
 
 use super::shared::SpecFlag;

@@ -1,10 +1,10 @@
 //! `anole plan`.
 
+use super::Context;
 use crate::engine;
 use crate::plan::PlanOptions;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};

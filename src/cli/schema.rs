@@ -1,10 +1,10 @@
 //! `anole schema`.
 
+use super::Context;
 use crate::kinds::KINDS;
 use crate::spec::json_schema::json_schema;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
 use clap::Args;
 
 /// Print the JSON Schema of specs

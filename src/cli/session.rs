@@ -165,8 +165,7 @@ impl Context {
         let (events, heard) = mpsc::unbounded_channel();
         let mut sink = self.console.progress(plan.steps.len());
         let options = RunOptions { parallelism: usize::from(run.parallelism), wait };
-        let (outcome, ()) =
-            tokio::join!(ready.carry_out(options, events, stop), progress::show(heard, sink.as_mut()));
+        let (outcome, ()) = tokio::join!(ready.carry_out(options, events, stop), progress::show(heard, sink.as_mut()));
         drop(sink);
         let outcome = outcome.map_err(|error| self.failed(error))?;
         if self.console.json {

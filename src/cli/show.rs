@@ -1,13 +1,13 @@
 //! `anole show`.
 
-use crate::engine;
-use crate::ui::CliError;
-use crate::ui::error::Exit;
-use crate::ui::plan::{PlanView, render_plan};
 use super::Context;
 use super::outputs::bare;
 use super::session::schema_of;
 use super::state::table_of;
+use crate::engine;
+use crate::ui::CliError;
+use crate::ui::error::Exit;
+use crate::ui::plan::{PlanView, render_plan};
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
@@ -52,7 +52,8 @@ pub async fn run(args: ShowArgs, cx: &Context) -> Result<Exit, CliError> {
     }
     let (store, stack) = engine::store(&cx.settings(&args.spec.specs)).map_err(|error| cx.failed(error))?;
     let Some(loaded) = store.load().map_err(|error| cx.failed(error.into()))? else {
-        return Err(CliError::new(format!("stack `{stack}` has no state in {}", store.location())).hint("`anole apply` makes one"));
+        return Err(CliError::new(format!("stack `{stack}` has no state in {}", store.location()))
+            .hint("`anole apply` makes one"));
     };
     if cx.console.json {
         cx.console.print_json(&loaded.state)?;
@@ -61,7 +62,10 @@ pub async fn run(args: ShowArgs, cx: &Context) -> Result<Exit, CliError> {
     let state = &loaded.state;
     let mut text = format!("Stack `{}`, serial {}, in {}\n", state.stack, state.serial, store.location());
     for (alias, site) in &state.sites {
-        text.push_str(&format!("Site `{alias}`: project {} in {} as {}\n", site.project_name, site.region, site.user_name));
+        text.push_str(&format!(
+            "Site `{alias}`: project {} in {} as {}\n",
+            site.project_name, site.region, site.user_name
+        ));
     }
     if !loaded.open.is_empty() {
         let open = loaded.open.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Context;
 use crate::engine;
 use crate::model::RemoteId;
 use crate::state::{self, Entry, Holder, Loaded, Origin, ResourceState, StateStore, Status, edit, format};
 use crate::ui::error::Exit;
 use crate::ui::{CliError, Styles, table};
-use super::Context;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
@@ -82,6 +82,12 @@ pub enum StateCommand {
     },
     /// Rebuild a lost state from the stamps on the live objects
     Recover {
+        /// Take the objects of this lineage, where stamps name several
+        #[arg(long, value_name = "LINEAGE")]
+        lineage: Option<String>,
+        /// Replace a state that is there and sound; it is kept as a backup
+        #[arg(long)]
+        force: bool,
         /// Write it without asking
         #[arg(short, long)]
         yes: bool,
@@ -94,8 +100,8 @@ pub enum StateCommand {
 /// When it cannot be read or written, or the change is refused.
 pub async fn run(args: StateArgs, cx: &Context) -> Result<Exit, CliError> {
     let settings = cx.settings(&args.specs);
-    if let StateCommand::Recover { yes } = args.command {
-        return recover(cx, &settings, yes).await;
+    if let StateCommand::Recover { lineage, force, yes } = args.command {
+        return recover(cx, &settings, (lineage.as_deref(), force, yes)).await;
     }
     let (store, stack) = engine::store(&settings).map_err(|error| cx.failed(error))?;
     match args.command {
@@ -117,13 +123,17 @@ pub async fn run(args: StateArgs, cx: &Context) -> Result<Exit, CliError> {
             cx.console.print_json(edit::show(&loaded.state, &address).map_err(|error| cx.failed(error.into()))?)?;
         }
         StateCommand::Mv { from, to } => {
-            let mut writer = store.lock(&Holder::current("anole state mv"), Duration::ZERO).map_err(|error| cx.failed(error.into()))?;
-            let mut loaded = writer.load().map_err(|error| cx.failed(error.into()))?.ok_or_else(|| no_state(&*store, &stack))?;
+            let mut writer = store
+                .lock(&Holder::current("anole state mv"), Duration::ZERO)
+                .map_err(|error| cx.failed(error.into()))?;
+            let mut loaded =
+                writer.load().map_err(|error| cx.failed(error.into()))?.ok_or_else(|| no_state(&*store, &stack))?;
             let entries = edit::mv(&loaded, &from, &to).map_err(|error| cx.failed(error.into()))?;
             let count = entries.len();
             entries.into_iter().for_each(|entry| loaded.fold(entry));
             write(cx, &mut *writer, &mut loaded)?;
-            cx.console.tell(&format!("{from} is {to} from now on ({count} record{}).\n", if count == 1 { "" } else { "s" }));
+            cx.console
+                .tell(&format!("{from} is {to} from now on ({count} record{}).\n", if count == 1 { "" } else { "s" }));
         }
         StateCommand::Rm { addresses, yes } => return remove(cx, (&*store, &stack), &addresses, yes),
         StateCommand::Pull => {
@@ -171,8 +181,14 @@ fn write(cx: &Context, writer: &mut dyn state::Writer, loaded: &mut Loaded) -> R
     writer.begin(&begin).and_then(|()| writer.commit(loaded)).map_err(|error| cx.failed(error.into()))
 }
 
-fn remove(cx: &Context, (store, stack): (&dyn StateStore, &str), addresses: &[Address], yes: bool) -> Result<Exit, CliError> {
-    let mut writer = store.lock(&Holder::current("anole state rm"), Duration::ZERO).map_err(|error| cx.failed(error.into()))?;
+fn remove(
+    cx: &Context,
+    (store, stack): (&dyn StateStore, &str),
+    addresses: &[Address],
+    yes: bool,
+) -> Result<Exit, CliError> {
+    let mut writer =
+        store.lock(&Holder::current("anole state rm"), Duration::ZERO).map_err(|error| cx.failed(error.into()))?;
     let mut loaded = writer.load().map_err(|error| cx.failed(error.into()))?.ok_or_else(|| no_state(store, stack))?;
     let mut left = Vec::new();
     for address in addresses {
@@ -184,7 +200,13 @@ fn remove(cx: &Context, (store, stack): (&dyn StateStore, &str), addresses: &[Ad
         left.extend(removal.left);
     }
     for object in &left {
-        cx.console.tell(&format!("{}: {} {} stays alive on site `{}`\n", object.address, object.kind.replace('_', " "), object.id, object.site));
+        cx.console.tell(&format!(
+            "{}: {} {} stays alive on site `{}`\n",
+            object.address,
+            object.kind.replace('_', " "),
+            object.id,
+            object.site
+        ));
     }
     if !cx.console.confirm("Forget these?", yes)? {
         return Ok(Exit::Failure);
@@ -193,7 +215,12 @@ fn remove(cx: &Context, (store, stack): (&dyn StateStore, &str), addresses: &[Ad
     Ok(Exit::Success)
 }
 
-fn push(cx: &Context, (store, stack): (&dyn StateStore, &str), file: &std::path::Path, force: bool) -> Result<Exit, CliError> {
+fn push(
+    cx: &Context,
+    (store, stack): (&dyn StateStore, &str),
+    file: &std::path::Path,
+    force: bool,
+) -> Result<Exit, CliError> {
     let text = if file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -203,20 +230,33 @@ fn push(cx: &Context, (store, stack): (&dyn StateStore, &str), file: &std::path:
     let text = text.map_err(|error| CliError::context(format!("cannot read {}", file.display()), error))?;
     let mut pushed = format::read(&text).map_err(|problem| not_a_state(file, &problem))?;
     if pushed.state.stack != stack {
-        return Err(CliError::new(format!("{} is the state of stack `{}`, not `{stack}`", file.display(), pushed.state.stack)));
+        return Err(CliError::new(format!(
+            "{} is the state of stack `{}`, not `{stack}`",
+            file.display(),
+            pushed.state.stack
+        )));
     }
-    let mut writer = store.lock(&Holder::current("anole state push"), Duration::ZERO).map_err(|error| cx.failed(error.into()))?;
+    let mut writer =
+        store.lock(&Holder::current("anole state push"), Duration::ZERO).map_err(|error| cx.failed(error.into()))?;
     if !force && let Some(kept) = writer.load().map_err(|error| cx.failed(error.into()))? {
         if kept.state.lineage != pushed.state.lineage {
-            return Err(CliError::new("the state that is kept has another lineage").hint("`--force` replaces it; it is kept as a backup"));
+            return Err(CliError::new("the state that is kept has another lineage")
+                .hint("`--force` replaces it; it is kept as a backup"));
         }
         if kept.state.serial > pushed.state.serial {
-            return Err(CliError::new(format!("the state that is kept is newer: serial {} against {}", kept.state.serial, pushed.state.serial))
-                .hint("`--force` replaces it; it is kept as a backup"));
+            return Err(CliError::new(format!(
+                "the state that is kept is newer: serial {} against {}",
+                kept.state.serial, pushed.state.serial
+            ))
+            .hint("`--force` replaces it; it is kept as a backup"));
         }
     }
     writer.replace(&mut pushed).map_err(|error| cx.failed(error.into()))?;
-    cx.console.tell(&format!("The state is serial {} now, with {} resources.\n", pushed.state.serial, pushed.state.resources.len()));
+    cx.console.tell(&format!(
+        "The state is serial {} now, with {} resources.\n",
+        pushed.state.serial,
+        pushed.state.resources.len()
+    ));
     Ok(Exit::Success)
 }
 
@@ -227,16 +267,22 @@ fn not_a_state(file: &std::path::Path, problem: &format::Problem) -> CliError {
             "{file} was written by anole {tool} with state format {version}; this anole knows up to {known}"
         ))
         .hint("upgrade anole"),
-        format::Problem::Corrupt { line: Some(line), what } => CliError::new(format!("{file}:{line} is no state: {what}")),
+        format::Problem::Corrupt { line: Some(line), what } => {
+            CliError::new(format!("{file}:{line} is no state: {what}"))
+        }
         format::Problem::Corrupt { line: None, what } => CliError::new(format!("{file} is no state: {what}")),
     }
 }
 
-async fn recover(cx: &Context, settings: &engine::Settings, yes: bool) -> Result<Exit, CliError> {
+async fn recover(
+    cx: &Context,
+    settings: &engine::Settings,
+    (lineage, force, yes): (Option<&str>, bool, bool),
+) -> Result<Exit, CliError> {
     if !cx.console.confirm("Rebuild the state from what is live?", yes)? {
         return Ok(Exit::Failure);
     }
-    let recovery = engine::recover(settings, None, false).await.map_err(|error| cx.failed(error))?;
+    let recovery = engine::recover(settings, lineage, force).await.map_err(|error| cx.failed(error))?;
     let recovered = &recovery.recovered;
     if cx.console.json {
         cx.console.print_json(&serde_json::json!({
@@ -246,13 +292,16 @@ async fn recover(cx: &Context, settings: &engine::Settings, yes: bool) -> Result
         return Ok(Exit::Success);
     }
     let count = recovered.state.resources.len();
-    let mut text = format!("Recovered {count} resource{} into {}\n", if count == 1 { "" } else { "s" }, recovery.location);
+    let mut text =
+        format!("Recovered {count} resource{} into {}\n", if count == 1 { "" } else { "s" }, recovery.location);
     text.push_str(&table_of(recovered.state.resources.iter(), &cx.console.styles));
     for address in &recovered.missing {
         text.push_str(&format!("{address}: nothing live was found for it; the next apply makes it\n"));
     }
     for address in &recovered.unwanted {
-        text.push_str(&format!("{address}: it is live, but not in the spec; the next apply deletes it unless it is protected\n"));
+        text.push_str(&format!(
+            "{address}: it is live, but not in the spec; the next apply deletes it unless it is protected\n"
+        ));
     }
     cx.console.print(&text)?;
     Ok(Exit::Success)

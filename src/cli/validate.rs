@@ -1,9 +1,9 @@
 //! `anole validate`.
 
+use super::Context;
 use crate::engine;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
-use super::Context;
 use clap::Args;
 
 use super::shared::SpecArgs;
@@ -35,7 +35,8 @@ pub async fn run(args: ValidateArgs, cx: &Context) -> Result<Exit, CliError> {
         lines.finish().map_err(|error| CliError::context("cannot write to standard output", error))?;
     } else {
         let s = if resources == 1 { "" } else { "s" };
-        cx.console.print(&format!("The spec is valid: stack `{}` with {resources} resource{s}.\n", loaded.desired.stack))?;
+        cx.console
+            .print(&format!("The spec is valid: stack `{}` with {resources} resource{s}.\n", loaded.desired.stack))?;
     }
     Ok(Exit::Success)
 }

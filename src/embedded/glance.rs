@@ -78,7 +78,7 @@ fn list(cx: &Cx<'_>) -> Answer {
         images.retain(|image| match (key.as_str(), image.get(key)) {
             ("visibility", _) if value == "all" => true,
             (_, Some(Json::String(text))) => values.contains(&text.trim_matches('"')) || text == value,
-            (_, Some(other)) => other.to_string() == *value,
+            (_, Some(other)) => serde_json::from_str::<Json>(value).is_ok_and(|value| value == *other),
             (_, None) => false,
         });
     }

@@ -19,9 +19,12 @@ pub async fn extend_lease(settings: &Settings, name: &str, more: Duration) -> Re
     let loaded = load(settings)?;
     let address = match name.parse::<Address>() {
         Ok(address) if address.section == "leases" => address,
-        _ => format!("leases.{name}").parse().map_err(|error: crate::model::AddressError| Error::refused(error.to_string(), ""))?,
+        _ => format!("leases.{name}")
+            .parse()
+            .map_err(|error: crate::model::AddressError| Error::refused(error.to_string(), ""))?,
     };
-    let state = loaded.state.clone().unwrap_or_else(|| super::fresh_state(&loaded.spec.stack.value, &*super::planning::ids()));
+    let state =
+        loaded.state.clone().unwrap_or_else(|| super::fresh_state(&loaded.spec.stack.value, &*super::planning::ids()));
     let Some(record) = state.state.resources.get(&address) else {
         return Err(Error::refused(format!("the state has no {address}"), "`anole state list` shows what it has"));
     };
@@ -31,12 +34,14 @@ pub async fn extend_lease(settings: &Settings, name: &str, more: Duration) -> Re
     };
     let failed = |error| Error::Site { site: record.site.clone(), error };
     let seen = kind.read(session, &record.id).await.map_err(failed)?;
-    let end = seen.as_ref().and_then(|seen| seen.attrs.get("end")).and_then(Value::as_str).and_then(|end| end.parse().ok());
+    let end =
+        seen.as_ref().and_then(|seen| seen.attrs.get("end")).and_then(Value::as_str).and_then(|end| end.parse().ok());
     let Some(end): Option<Timestamp> = end else {
         return Err(Error::refused(format!("{address} is gone"), "apply again to make it anew"));
     };
     let more = SignedDuration::try_from(more).unwrap_or(SignedDuration::MAX);
-    let later = end.checked_add(more).map_err(|_| Error::refused("that is too far in the future", "take a shorter time"))?;
+    let later =
+        end.checked_add(more).map_err(|_| Error::refused("that is too far in the future", "take a shorter time"))?;
     blazar::set_end(session, &record.id.0, later).await.map_err(failed)?;
     Ok(later)
 }

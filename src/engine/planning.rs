@@ -96,7 +96,8 @@ async fn settle(
         match (resolution.look_again_at, patient) {
             (Some(until), Some(events)) => {
                 if !told {
-                    let text = "an interrupted apply asked for objects that are not there yet; looking whether they appear";
+                    let text =
+                        "an interrupted apply asked for objects that are not there yet; looking whether they appear";
                     let _ = events.send(Event::Notice { text: text.to_owned() });
                     told = true;
                 }
@@ -105,7 +106,8 @@ async fn settle(
                 tokio::time::sleep(pause.max(Duration::from_millis(50))).await;
             }
             (Some(_), None) => {
-                let text = "an interrupted apply asked for objects that are not there yet; the next apply looks again first";
+                let text =
+                    "an interrupted apply asked for objects that are not there yet; the next apply looks again first";
                 resolution.notices.push(text.to_owned());
                 return Ok((observed, resolution));
             }
@@ -118,9 +120,10 @@ async fn settle(
 fn unplanned(problems: Vec<PlanError>, desired: &Desired, sources: &Sources) -> Error {
     let mut diagnostics = Diagnostics::default();
     for problem in &problems {
-        let resource = problem.address.as_ref().and_then(|address| {
-            desired.resources.get(address).or_else(|| desired.resources.get(&address.owner()?))
-        });
+        let resource = problem
+            .address
+            .as_ref()
+            .and_then(|address| desired.resources.get(address).or_else(|| desired.resources.get(&address.owner()?)));
         let Some(resource) = resource else { continue };
         let span = problem.field.as_ref().and_then(|field| resource.field_spans.get(field)).copied();
         let mut diagnostic = Diagnostic::error(problem.code, span.unwrap_or(resource.span), problem.message.clone());

@@ -27,18 +27,8 @@ pub struct Recovery {
 pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) -> Result<Recovery, Error> {
     let loaded = load_without_state(settings)?;
     let mut writer = loaded.store.lock(&Holder::current("anole state recover"), Duration::ZERO)?;
-    if !force
-        && let Some(existing) = writer.load()?
-        && !existing.state.resources.is_empty()
-    {
-        return Err(Error::refused(
-            format!(
-                "there is a state with {} resources in {}",
-                existing.state.resources.len(),
-                loaded.store.location()
-            ),
-            "`--force` replaces it; the old one is kept as a backup",
-        ));
+    if !force {
+        refuse_to_replace(writer.load(), &loaded.store.location())?;
     }
     let empty = State::new(&loaded.spec.stack.value, String::new());
     let signed = look::sign_in(&loaded, settings, &empty).await?;
@@ -64,10 +54,25 @@ pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) ->
     Ok(Recovery { recovered, location: loaded.store.location() })
 }
 
+/// A state that can be read is not replaced; a damaged one is kept as a backup.
+fn refuse_to_replace(kept: Result<Option<state::Loaded>, state::Error>, location: &str) -> Result<(), Error> {
+    let kept = match kept {
+        Err(error) if error.is_damage() => None,
+        other => other?,
+    };
+    match kept.map_or(0, |kept| kept.state.resources.len()) {
+        0 => Ok(()),
+        count => Err(Error::refused(
+            format!("there is a state with {count} resources in {location}"),
+            "`--force` replaces it; the old one is kept as a backup",
+        )),
+    }
+}
+
 /// A damaged state is what this command is for: the spec is loaded as if there were none.
 fn load_without_state(settings: &Settings) -> Result<super::Loaded, Error> {
     match load(settings) {
-        Err(Error::State(_)) => {
+        Err(Error::State(error)) if error.is_damage() => {
             let elsewhere =
                 tempfile::tempdir().map_err(|error| Error::Refused { message: error.to_string(), help: None })?;
             let (store, _) = super::store(settings)?;

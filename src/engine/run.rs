@@ -125,7 +125,8 @@ impl Ready {
         self.writer.begin(&begin)?;
         self.state.fold(begin);
         let (ledger, thread) = Ledger::start(self.state.clone(), WriterLog(self.writer));
-        let write_failed = |error: apply::ledger::LedgerError| Error::Refused { message: error.to_string(), help: None };
+        let write_failed =
+            |error: apply::ledger::LedgerError| Error::Refused { message: error.to_string(), help: None };
         ledger.record(first).await.map_err(write_failed)?;
         let shared = Shared {
             sessions: Arc::new(self.planned.sessions.clone()),
@@ -176,9 +177,12 @@ impl Ready {
         for (from, to) in &self.planned.plan.renames {
             state.fold(Entry::Rename { from: from.clone(), to: to.clone() });
         }
-        let stays = self.planned.plan.actions.values().filter(|action| {
-            matches!(action.verb, Verb::Keep | Verb::Hold) && !action.live.is_empty()
-        });
+        let stays = self
+            .planned
+            .plan
+            .actions
+            .values()
+            .filter(|action| matches!(action.verb, Verb::Keep | Verb::Hold) && !action.live.is_empty());
         stays
             .filter_map(|action| {
                 let record = state.state.resources.get(&action.address)?;

@@ -9,7 +9,7 @@ use super::{Error, Settings, look, sites};
 use crate::apply::intents::Resolution;
 use crate::cloud::Session;
 use crate::diagnostic::{Diagnostics, Sources};
-use crate::model::{Fields, SiteAlias};
+use crate::model::{Fields, SiteAlias, Value};
 use crate::observe::{Interest, observe_site};
 use crate::plan::{Plan, Report, Verb};
 use crate::spec::Site;
@@ -55,6 +55,13 @@ pub struct SavedSite {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result<(), Error> {
+    let holds_secret = |value: &Value| matches!(value, Value::Secret(_));
+    if let Some(action) = planned.plan.actions.values().find(|action| action.wanted.values().any(holds_secret)) {
+        return Err(Error::refused(
+            format!("{} holds a sensitive value, and a saved plan holds no secrets", action.address),
+            "apply without saving the plan first",
+        ));
+    }
     let loaded = super::load(settings)?;
     let clouds = loaded
         .desired
@@ -92,7 +99,8 @@ pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result
 pub fn read_plan(path: &Path) -> Result<SavedPlan, Error> {
     let failed = |why: String| Error::PlanFile { path: path.display().to_string(), why };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let version: serde_json::Value = serde_json::from_str(&text).map_err(|_| failed("it is no saved plan".to_owned()))?;
+    let version: serde_json::Value =
+        serde_json::from_str(&text).map_err(|_| failed("it is no saved plan".to_owned()))?;
     let tool = version.get("tool").and_then(serde_json::Value::as_str).unwrap_or("another program");
     if version.get("version").and_then(serde_json::Value::as_u64) != Some(u64::from(VERSION))
         || tool != env!("CARGO_PKG_VERSION")
@@ -110,7 +118,10 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
         return Err(stale("the state is another one (its lineage differs)".to_owned()));
     }
     if state.state.serial != plan.serial || !state.open.is_empty() {
-        return Err(stale(format!("the state has changed since: serial {} then, {} now", plan.serial, state.state.serial)));
+        return Err(stale(format!(
+            "the state has changed since: serial {} then, {} now",
+            plan.serial, state.state.serial
+        )));
     }
     let sessions = sign_in(settings, &saved).await?;
     for (alias, identity) in &plan.sites {
@@ -120,10 +131,12 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
         }
     }
     for (alias, session) in &sessions {
-        let touched: Vec<_> = plan.actions.values().filter(|action| action.site == *alias && touches(action.verb)).collect();
+        let touched: Vec<_> =
+            plan.actions.values().filter(|action| action.site == *alias && touches(action.verb)).collect();
         let interest =
             Interest { kinds: touched.iter().map(|action| action.kind.clone()).collect(), ..Interest::default() };
-        let view = observe_site(session, &interest).await.map_err(|error| Error::Site { site: alias.clone(), error })?;
+        let view =
+            observe_site(session, &interest).await.map_err(|error| Error::Site { site: alias.clone(), error })?;
         for action in touched {
             let seen = action.id.as_ref().and_then(|id| view.objects.get(&action.kind)?.get(id));
             let now: Fields = seen.map(|seen| seen.attrs.clone()).unwrap_or_default();

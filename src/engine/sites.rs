@@ -42,7 +42,12 @@ pub(super) async fn sign_in(
     Ok(sessions.await?.into_iter().collect())
 }
 
-async fn sign_in_one(alias: &SiteAlias, site: &Site, spec_folder: &Path, settings: &Settings) -> Result<Session, Error> {
+async fn sign_in_one(
+    alias: &SiteAlias,
+    site: &Site,
+    spec_folder: &Path,
+    settings: &Settings,
+) -> Result<Session, Error> {
     let failed = |error: CloudError| Error::SignIn { site: alias.clone(), error };
     let cloud = settings.sites.get(alias).map_or_else(|| site.cloud.clone(), |name| stand_in(name));
     let profile = match &cloud {

@@ -12,7 +12,7 @@ use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, OnChange, Schema, Type, attribute, field};
 use super::subnet;
 use crate::cloud::neutron::{self, Network as Live, Object as _};
-use crate::cloud::{CloudError, ErrorKind, Session, Service};
+use crate::cloud::{CloudError, ErrorKind, Service, Session};
 use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
 
 /// The kind.

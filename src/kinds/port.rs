@@ -10,7 +10,7 @@ use super::kind::{FieldChange, Kind, OpCx, Refused, Seen, Sides, Update, diff_fi
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Network, Object as _, Port as Live};
-use crate::cloud::{CloudError, Session, Service};
+use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Fields, RemoteId, Value};
 
 /// The kind.

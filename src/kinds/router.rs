@@ -12,7 +12,7 @@ use super::kind::{FieldChange, Kind, OpCx, Readiness, Refused, Seen, Sides, Upda
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Object as _, Port, Router as Live, Subnet};
-use crate::cloud::{CloudError, ErrorKind, Session, Service};
+use crate::cloud::{CloudError, ErrorKind, Service, Session};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.

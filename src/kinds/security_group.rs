@@ -17,7 +17,7 @@ use super::kind::{Claim, Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, SecurityGroup as Live, SecurityGroupRule};
-use crate::cloud::{CloudError, ErrorKind, Session, Service};
+use crate::cloud::{CloudError, ErrorKind, Service, Session};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.

@@ -12,7 +12,7 @@ use super::kind::{Kind, OpCx, Seen, Update};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, Pool, Subnet as Live};
-use crate::cloud::{CloudError, Session, Service};
+use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.

@@ -475,9 +475,7 @@ impl Case<'_> {
 
 /// That a resource's own part is replaced says nothing where there is another reason: the part goes along with it.
 fn without_own_parts(reasons: &mut Vec<Reason>, owner: &Address) {
-    let of_part = |reason: &Reason| {
-        matches!(reason, Reason::TargetReplaced { target, .. } if target.owner().as_ref() == Some(owner))
-    };
+    let of_part = |reason: &Reason| matches!(reason, Reason::TargetReplaced { target, .. } if target.owner().as_ref() == Some(owner));
     if reasons.iter().any(|reason| !of_part(reason)) {
         reasons.retain(|reason| !of_part(reason));
     }

@@ -55,6 +55,7 @@ pub(super) fn order(actions: &BTreeMap<Address, Action>, desired: &Desired, stat
     builder.steps(state, desired);
     builder.forward(desired);
     builder.backward(state, desired);
+    builder.leave_before_update(state);
     let edges = builder.edges.into_iter().map(|((before, after), accepted)| Edge { before, after, accepted }).collect();
     (builder.steps, edges)
 }
@@ -153,6 +154,34 @@ impl Builder<'_> {
             self.edge(let_go, self.find(&target, StepOperation::Delete), false);
             self.edge(let_go, self.find(&holder, StepOperation::Update), false);
         }
+    }
+
+    /// What is deleted leaves what it needed before that is updated: a volume that grows cannot be detached meanwhile.
+    /// A preference: where it would close a circle, the other order stands.
+    fn leave_before_update(&mut self, state: &State) {
+        for (address, record) in &state.resources {
+            let Some(own) = self.find(address, StepOperation::Delete) else { continue };
+            for need in &record.needs {
+                let Some(update) = self.find(need, StepOperation::Update) else { continue };
+                if !self.leads_to(update, own) {
+                    self.edge(Some(own), Some(update), false);
+                }
+            }
+        }
+    }
+
+    /// Whether `to` comes after `from` by the edges so far.
+    fn leads_to(&self, from: usize, to: usize) -> bool {
+        let mut seen = BTreeSet::from([from]);
+        let mut queue = vec![from];
+        while let Some(step) = queue.pop() {
+            if step == to {
+                return true;
+            }
+            let after = self.edges.range((step, 0)..=(step, usize::MAX)).map(|((_, after), _)| *after);
+            queue.extend(after.filter(|after| seen.insert(*after)));
+        }
+        false
     }
 }
 

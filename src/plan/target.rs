@@ -7,10 +7,13 @@ use crate::model::{Address, InstanceKey};
 use crate::resolve::Desired;
 use crate::state::{Loaded, State};
 
+/// Old address, new address.
+pub(super) type Renames = Vec<(Address, Address)>;
+
 /// The state with its records under the addresses that the spec uses now, and the renames done, in order.
 ///
 /// `was:` says so outright. Adding or removing `count` moves `x` and `x[0]` by itself.
-pub(super) fn renamed(state: &State, desired: &Desired) -> Result<(State, Vec<(Address, Address)>), Vec<PlanError>> {
+pub(super) fn renamed(state: &State, desired: &Desired) -> Result<(State, Renames), Vec<PlanError>> {
     let mut loaded = Loaded::new(state.clone());
     let mut done = Vec::new();
     let mut errors = Vec::new();

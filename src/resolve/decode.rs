@@ -29,6 +29,10 @@ pub struct Decoder<'a> {
     pub scope: Scope<'a>,
     /// Files that fields name.
     pub files: &'a dyn Files,
+    /// Whether the service never shows the field again, so that a secret may stand in it.
+    pub write_only: bool,
+    /// Whether anything could not be read.
+    pub failed: bool,
     /// Where mistakes go.
     pub diagnostics: &'a mut Diagnostics,
 }
@@ -42,7 +46,10 @@ impl Decoder<'_> {
                 self.unknown_field(key, table, what);
                 continue;
             };
-            if let Some(value) = self.value(node, &field.ty)
+            self.write_only = field.write_only;
+            let value = self.value(node, &field.ty);
+            self.write_only = false;
+            if let Some(value) = value
                 && !value.is_null()
             {
                 fields.insert(field.name.to_owned(), value);
@@ -50,10 +57,8 @@ impl Decoder<'_> {
         }
         for field in table {
             if field.required && !entries.iter().any(|(key, _)| key.text == field.name) {
-                self.diagnostics.push(
-                    Diagnostic::error("missing-field", span, format!("{what} needs `{}`", field.name))
-                        .help(format!("`{}`: {}", field.name, field.doc)),
-                );
+                let error = Diagnostic::error("missing-field", span, format!("{what} needs `{}`", field.name));
+                let _: Option<()> = self.fail(error.help(format!("`{}`: {}", field.name, field.doc)));
             }
         }
         with_defaults(fields, table)
@@ -66,7 +71,7 @@ impl Decoder<'_> {
             suggest::did_you_mean(&key.text, names())
                 .unwrap_or_else(|| format!("it has {}", names().collect::<Vec<_>>().join(", "))),
         );
-        self.diagnostics.push(error);
+        let _: Option<()> = self.fail(error);
     }
 
     /// A value of a type; `None` after a diagnostic.
@@ -76,6 +81,10 @@ impl Decoder<'_> {
             && !matches!(ty, Type::Ref(_) | Type::WordOr(_, Type::Ref(_)))
         {
             return match text::read(raw, node.span, &self.scope) {
+                Ok(Text::Known(Value::Secret(secret))) if !self.write_only => {
+                    self.fail(text::misplaced_secret(secret.source(), node.span))
+                }
+                Ok(Text::Known(secret @ Value::Secret(_))) => Some(secret),
                 Ok(Text::Known(value)) => self.typed(&to_node(&value, node.span), ty, true),
                 Ok(Text::Later(template)) => self.later(Value::Template(template), ty, node.span),
                 Err(error) => self.fail(error),
@@ -363,6 +372,7 @@ impl Decoder<'_> {
     }
 
     fn fail<T>(&mut self, error: Diagnostic) -> Option<T> {
+        self.failed = true;
         self.diagnostics.push(error);
         None
     }
@@ -428,7 +438,7 @@ pub fn describe(value: &Yaml) -> String {
 #[must_use]
 pub fn to_node(value: &Value, span: Span) -> Node {
     let value = match value {
-        Value::Null | Value::Ref(_) | Value::Template(_) | Value::Unknown(_) => Yaml::Null,
+        Value::Null | Value::Ref(_) | Value::Template(_) | Value::Unknown(_) | Value::Secret(_) => Yaml::Null,
         Value::Bool(flag) => Yaml::Bool(*flag),
         Value::Int(number) => Yaml::Int(*number),
         Value::String(text) => Yaml::String(text.clone()),

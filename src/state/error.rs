@@ -280,6 +280,12 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Whether what is kept cannot be read any more, so that recovering it loses nothing.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::CorruptJournal { .. } | Self::JournalAhead { .. })
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -42,9 +42,8 @@ impl Holder {
     /// This process.
     #[must_use]
     pub fn current(command: impl Into<String>) -> Self {
-        let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         Self {
-            user: user.filter(|user| !user.is_empty()).unwrap_or_else(|| "an unnamed user".to_owned()),
+            user: user_name(),
             host: host_name(),
             pid: std::process::id(),
             command: command.into(),
@@ -60,6 +59,19 @@ impl Holder {
         let since = since.strftime(form);
         format!("{} on {} (pid {}, `{}`, since {since})", self.user, self.host, self.pid, self.command)
     }
+}
+
+/// The user's name, from the environment; services and cron jobs have none there, so else by the process's user id.
+fn user_name() -> String {
+    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    named.or_else(listed_user).unwrap_or_else(|| "an unnamed user".to_owned())
+}
+
+fn listed_user() -> Option<String> {
+    let id = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let entry = users.lines().find(|line| line.split(':').nth(2) == Some(&id));
+    Some(entry.and_then(|line| line.split(':').next()).map_or_else(|| format!("user {id}"), str::to_owned))
 }
 
 /// The machine's name, from where the system keeps it.

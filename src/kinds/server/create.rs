@@ -44,7 +44,7 @@ pub(super) async fn body(cx: &OpCx<'_>, want: &Fields) -> Result<Json, CloudErro
     if let Some(keypair) = want.get("keypair").and_then(Value::as_id) {
         server["key_name"] = json!(keypair);
     }
-    if let Some(user_data) = want.get("user_data").and_then(Value::as_str) {
+    if let Some(user_data) = want.get("user_data").and_then(Value::expose) {
         server["user_data"] = json!(base64(user_data.as_bytes()));
     }
     let mut hints = want.get("scheduler_hints").and_then(Value::to_plain).filter(Json::is_object).unwrap_or(json!({}));
