@@ -35,12 +35,7 @@ pub struct Resolution {
 
 /// Closes what can be closed. In the sites that are `at_rest`, no request outlives its sender.
 #[must_use]
-pub fn resolve(
-    loaded: &Loaded,
-    observed: &Observed,
-    at_rest: &BTreeSet<SiteAlias>,
-    now: Timestamp,
-) -> Resolution {
+pub fn resolve(loaded: &Loaded, observed: &Observed, at_rest: &BTreeSet<SiteAlias>, now: Timestamp) -> Resolution {
     let mut resolution = Resolution::default();
     for (address, intent) in &loaded.open {
         if !observed.sites.contains_key(&intent.resource.site) {
