@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::environment::{Ran, TestEnvironment};
+use crate::environment::TestEnvironment;
 
 #[test]
 fn json_lines_are_versioned_and_complete() {
@@ -91,22 +91,4 @@ fn the_program_describes_itself() {
     }
     env.anole("man").exits(0).says(".TH");
     env.anole("--version").exits(0).says(env!("CARGO_PKG_VERSION"));
-}
-
-#[test]
-fn the_states_lock_names_its_holder_and_can_be_broken() {
-    let env = TestEnvironment::with_example("quickstart.yaml");
-    env.apply("quickstart.yaml");
-    env.edit("quickstart.yaml", "CC-Ubuntu24.04", "CC-Ubuntu22.04");
-    let mut holder = env.command("apply quickstart.yaml --yes");
-    let mut holder = holder.env("ANOLE_EMBEDDED_SCALE", "1000").spawn().expect("the binary runs");
-    while !env.path("state/embedded/quickstart.json.journal").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    env.anole("apply quickstart.yaml --yes").exits(1).says("anole apply").says(&holder.id().to_string());
-    holder.kill().expect("a child");
-    let output = holder.wait_with_output().expect("output");
-    assert_eq!(Ran::new("apply", output).code, None);
-    env.site().advance(36_000);
-    env.apply("quickstart.yaml");
 }
