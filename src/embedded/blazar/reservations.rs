@@ -134,7 +134,8 @@ fn requirements(asked: &Json) -> Result<Option<Json>, Fault> {
 
 /// As many free hosts that fit as there are, up to `max`; refused if fewer than `min`.
 fn choose_hosts(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json], but: &str) -> Result<Vec<Json>, Fault> {
-    let (min, max) = (count(asked, "min")?, count(asked, "max")?);
+    let malformed = |key| move |_| Fault::bad(format!("Malformed parameter {key}"));
+    let (min, max) = (count(asked, "min").map_err(malformed("min"))?, count(asked, "max").map_err(malformed("max"))?);
     if min > max {
         return Err(Fault::bad("Invalid values for min/max of hosts. Max must be equal to or larger than min."));
     }

@@ -79,13 +79,15 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     within_quota(cx, "network")?;
     let mut doc = json!({
         "name": "", "admin_state_up": true, "mtu": 1450, "status": "ACTIVE", "subnets": [], "shared": false,
-        "port_security_enabled": true, "router:external": false, "is_default": false, "availability_zone_hints": [],
+        "port_security_enabled": true, "router:external": false, "availability_zone_hints": [],
         "availability_zones": [], "ipv4_address_scope": null, "ipv6_address_scope": null,
     });
     copy(&mut doc, &wanted, &["name", "admin_state_up", "description", "mtu", "port_security_enabled"]);
     let doc = document(cx, doc);
     cx.state.put(Table::Networks, doc.text("id"), doc.clone());
-    Ok(one(cx, 201, "network", doc))
+    let mut shown = doc;
+    shown.set("is_default", false);
+    Ok(one(cx, 201, "network", shown))
 }
 
 fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
