@@ -82,7 +82,9 @@ fn list(cx: &Cx<'_>) -> Answer {
         images.retain(|image| match (key.as_str(), image.get(key)) {
             ("visibility", _) if value == "all" => true,
             (_, Some(Json::String(text))) => values.contains(&text.trim_matches('"')) || text == value,
-            (_, Some(other)) => other.to_string() == *value,
+            (_, Some(Json::Bool(truth))) => value.eq_ignore_ascii_case(if *truth { "true" } else { "false" }),
+            (_, Some(Json::Number(number))) => value.parse().is_ok_and(|wanted: i64| number.as_i64() == Some(wanted)),
+            (_, Some(_)) => false,
             (_, None) => false,
         });
     }

@@ -24,7 +24,9 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
         "os-extend" => extend(cx, &doc, given),
         "os-retype" => retype(cx, &doc, given),
         "os-set_bootable" => {
-            let bootable = given.flag("bootable");
+            let Some(bootable) = given.get("bootable").and_then(Json::as_bool) else {
+                return Err(lacks("os-set_bootable", given, "bootable"));
+            };
             change(cx, id, |doc| doc.set("bootable", bootable));
             Ok(Reply::empty(200))
         }

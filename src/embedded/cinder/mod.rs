@@ -13,7 +13,7 @@ use super::catalogue::{VOLUME_TYPES, fixed_id};
 use super::keystone::{tokens, unauthorized};
 use super::quota::{self, Quotas};
 use super::tables::{Fields, Table};
-use super::wire::{Answer, Body, Cx, Fault, Reply, link, new_id};
+use super::wire::{Answer, Cx, Fault, Reply, link, new_id};
 use crate::model::Json;
 
 const NEWEST: (u32, u32) = (3, 70);
@@ -31,11 +31,6 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         reply
     } else {
         reply.header("openstack-api-version", format!("volume {major}.{minor}")).header("vary", "OpenStack-API-Version")
-    };
-    // An answer without a body has only one of the two ids.
-    let reply = match (versioned, &reply.body) {
-        (true, Body::Json(_)) => reply.header("x-compute-request-id", request.as_str()),
-        _ => reply,
     };
     reply.header("x-openstack-request-id", request)
 }

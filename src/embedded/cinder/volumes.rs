@@ -221,7 +221,8 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     for key in ["name", "description"] {
         let text = wanted.text(key);
         if text.len() > 255 {
-            return Err(invalid(key, text, &format!("'{text}' is too long")));
+            let length = text.chars().count();
+            return Err(Fault::bad(format!("Invalid input received: {key} has {length} characters, more than 255.")));
         }
     }
     let size = size(wanted)?;

@@ -60,7 +60,12 @@ fn versions(cx: &Cx<'_>) -> Reply {
 fn refuse(cx: &Cx<'_>, fault: &Fault) -> Reply {
     let title = match fault.status {
         400 => "Bad Request",
-        401 => return unauthorized(cx),
+        401 if fault.message.is_empty() => return unauthorized(cx),
+        401 => {
+            let body =
+                json!({"error": {"code": 401, "message": fault.message, "title": "Unauthorized", "identity": {}}});
+            return Reply { headers: unauthorized(cx).headers, ..Reply::json(401, body) };
+        }
         403 => "Forbidden",
         404 if fault.kind == "route" => {
             let page = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested \

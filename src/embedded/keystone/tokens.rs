@@ -62,12 +62,17 @@ pub fn issue(cx: &mut Cx<'_>) -> Answer {
     };
     let project = match (&sign_in.credential, auth.get("scope")) {
         // A credential has its project; asking for one is refused, even for the same.
-        (Some(_), Some(_)) if method == "application_credential" => return Err(wrong()),
+        (Some(_), Some(_)) if method == "application_credential" => return Err(scope_of_credential()),
         (Some(credential), _) => Some(credential.text("project_id").to_owned()),
         (None, Some(scope)) if scope.is_object() => Some(scoped(&sign_in, scope)?),
         _ => None,
     };
     Ok(grant(cx, sign_in, project))
+}
+
+fn scope_of_credential() -> Fault {
+    let why = "Application credentials cannot request a scope.";
+    Fault::new(401, format!("Error authenticating with application credential: {why}"))
 }
 
 /// Signs a federated user in, without a project yet.

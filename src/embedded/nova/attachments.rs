@@ -117,9 +117,9 @@ fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
 
 /// The first device name that the server does not use; the root disk has the first of all.
 fn free_device(server: &Json) -> String {
-    let names = (b'b'..=b'z').map(|letter| format!("/dev/vd{}", char::from(letter)));
+    let mut names = (b'b'..=b'z').map(|letter| format!("/dev/vd{}", char::from(letter)));
     let used = |name: &String| server.list("volumes").iter().any(|one| one.text("device") == name);
-    names.filter(|name| !used(name)).next().unwrap_or_else(|| "/dev/vdaa".to_owned())
+    names.find(|name| !used(name)).unwrap_or_else(|| "/dev/vdaa".to_owned())
 }
 
 /// Changes whether the volume goes with its server.
