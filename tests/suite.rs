@@ -3,7 +3,16 @@
 mod environment;
 mod site;
 
+mod drift;
+mod faults;
+mod interruption;
+mod keeping;
 mod language;
+mod leases;
 mod lifecycle;
+mod output;
 mod recovery;
+mod saved;
+mod scale;
+mod secrets;
 mod sharing;

@@ -14,7 +14,7 @@ use super::known::{Recorded, ids};
 use super::ledger::{Ledger, LedgerError};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
 use crate::cloud::{CloudError, Session};
-use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Update};
+use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Sides, Update};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Target, Value};
 use crate::plan::bind::bind_fields;
@@ -230,6 +230,7 @@ impl Running<'_> {
         let Ready { kind, session, fields } = self.bind()?;
         let uid = self.shared.ids.hex(6);
         let record = self.record(RemoteId(String::new()), uid.clone(), &fields);
+        let mut answered = true;
         let id = {
             let _slot = self.shared.slots.acquire().await;
             let seen_before = alike(kind, &session, &fields).await?;
@@ -246,6 +247,7 @@ impl Running<'_> {
             match kind.create(&cx, &fields).await {
                 Ok(id) => id,
                 Err(error) if error.may_have_happened => {
+                    answered = false;
                     self.find_made(kind, &session, &record, &seen_before).await?.ok_or(error)?
                 }
                 Err(error) => {
@@ -258,10 +260,43 @@ impl Running<'_> {
         self.shared.ledger.record(vec![entry]).await?;
         self.tell(Event::Accepted { address: self.action.address.clone(), id: id.0.clone() });
         let _ = self.accepted.send(self.action.address.clone());
-        self.settle(&id, ResourceState { id: id.clone(), ..record }).await
+        let record = ResourceState { id: id.clone(), ..record };
+        match self.settle(&id, record.clone()).await? {
+            End::Done if !answered => self.make_whole((kind, &session), record).await,
+            end => Ok(end),
+        }
     }
 
-    /// What a create that may have been carried out has made. `None` closes the intent: nothing came of it.
+    /// Carries on with a create whose answer was lost on the way: some take several requests.
+    async fn make_whole(
+        &self,
+        (kind, session): (&'static dyn Kind, &Session),
+        record: ResourceState,
+    ) -> Result<End, StepError> {
+        let live = self.record_of_state()?.attributes;
+        let now = session.server_time().unwrap_or_else(Timestamp::now);
+        let sides = Sides { want: &record.applied, applied: &record.applied, live: &live, now };
+        // What cannot be mended in place is for the next plan to tell.
+        let mut changes = kind.diff(&sides).unwrap_or_default();
+        changes.retain(|change| change.effect == Effect::Update);
+        if changes.is_empty() {
+            return Ok(End::Done);
+        }
+        {
+            let _slot = self.shared.slots.acquire().await;
+            let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
+            let stamp = self.stamp(session, &record.uid);
+            let identity = session.identity();
+            let cx = OpCx { session, identity, address: &self.action.address, stamp: &stamp, ids: &all_ids };
+            let (want, applied) = (&record.applied, &record.applied);
+            kind.update(&cx, &Update { id: &record.id, want, applied, live: &live, changes: &changes }).await?;
+        }
+        let id = record.id.clone();
+        self.settle(&id, record).await
+    }
+
+    /// What a create that may have been carried out has made, as far as that shows by now. Where nothing does, the
+    /// intent stays open: the service may still be at work, and the next apply looks again.
     async fn find_made(
         &self,
         kind: &'static dyn Kind,
@@ -273,10 +308,7 @@ impl Running<'_> {
         let user = session.identity().user_id.as_str();
         let made: Vec<_> = all.iter().filter(|seen| made_by(kind, record, seen_before, user, seen)).collect();
         match made.as_slice() {
-            [] => {
-                self.refused().await?;
-                Ok(None)
-            }
+            [] => Ok(None),
             [one] => Ok(Some(one.id.clone())),
             several => {
                 let list = several.iter().map(|seen| seen.id.0.as_str()).collect::<Vec<_>>().join(" and ");
