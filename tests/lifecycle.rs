@@ -106,3 +106,16 @@ fn a_key_taken_out_of_the_map_removes_one_server_only() {
     assert_eq!(ids(), left);
     env.has_no_changes("nodes.yaml");
 }
+
+#[test]
+fn another_address_replaces_that_server_and_says_why() {
+    let env = TestEnvironment::with_example("nodes.yaml");
+    env.apply("nodes.yaml");
+    env.edit("nodes.yaml", "192.168.1.12", "192.168.1.22");
+    let plan = env.anole("plan nodes.yaml").exits(0).says("1 to replace, 0 to delete");
+    plan.says("servers.node[node2]  replace: port `node[node2]/port[private]` is replaced")
+        .says("port[private]  replace: fixed_ip changed")
+        .says("port[sharednet1]  replace: its server `node[node2]` is replaced");
+    env.apply("nodes.yaml");
+    env.has_no_changes("nodes.yaml");
+}

@@ -303,14 +303,17 @@ impl<'a> Planner<'a> {
 
     /// Why a field differs: its target is replaced or made anew, the spec changed, or somebody changed it outside.
     fn reason(&self, change: &FieldChange, applied: &Fields) -> Reason {
-        let mut target = None;
+        let mut unknown = Vec::new();
         change.after.visit_refs(&mut |reference| {
             if let Target::Resource(address) = &reference.target
                 && reference.id.is_none()
             {
-                target = target.take().or_else(|| Some((address.clone(), reference.kind.clone())));
+                unknown.push((address.clone(), reference.kind.clone()));
             }
         });
+        // A part that only goes along with what is decided here explains nothing.
+        let cause = unknown.iter().position(|(address, _)| !self.marks.contains_key(address)).unwrap_or(0);
+        let mut target = (!unknown.is_empty()).then(|| unknown.swap_remove(cause));
         if let (None, Value::Unknown(address)) = (&target, &change.after) {
             let kind = self.actions.get(address).map_or_else(String::new, |action| action.kind.clone());
             target = Some((address.clone(), kind));
