@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::step::made_by;
+use super::made::made_by;
 use crate::kinds;
 use crate::model::{Address, RemoteId, SiteAlias};
 use crate::observe::Observed;

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use ring::pbkdf2;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::hex;
+
 /// Rounds of the digest: some milliseconds for each guess at a weak secret.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 
@@ -57,7 +59,7 @@ impl Secret {
             let salt = format!("anole {}", self.source);
             let text = self.expose().unwrap_or_default();
             pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, salt.as_bytes(), text.as_bytes(), &mut out);
-            out.iter().map(|byte| format!("{byte:02x}")).collect()
+            hex::encode(&out)
         })
     }
 }

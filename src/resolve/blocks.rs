@@ -10,7 +10,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds::schema::{NameRule, RefChange, Until};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, InstanceKey, SiteAlias, Value};
-use crate::spec::{Block, Node, Spanned, Spec, Yaml, suggest};
+use crate::spec::{Block, Node, Spanned, Spec, Yaml};
+use crate::suggest;
 
 /// Builds resources from blocks.
 pub struct Builder<'a> {

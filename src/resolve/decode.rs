@@ -8,9 +8,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds;
 use crate::kinds::schema::{Field, Literal, RefType, Type};
 use crate::model::{Address, Fields, Reference, Target, Value};
-use crate::spec::suggest;
 use crate::spec::template::parse_reference;
 use crate::spec::{Key, Node, Yaml};
+use crate::suggest;
 
 /// Reads the files that a spec names (public keys, user data); the only thing a spec asks of the machine.
 pub trait Files {

@@ -7,9 +7,9 @@ use crate::kinds;
 use crate::model::{Address, InstanceKey, Part, Secret, SiteIdentity, Template, Value};
 use crate::plan::bind::step_into;
 use crate::spec::Spec;
-use crate::spec::suggest;
 use crate::spec::template::{Expr, InstanceExpr, TextPart, parse_text};
 use crate::spec::variables::Settled;
+use crate::suggest;
 
 /// What `${…}` may name in one place of a spec.
 #[derive(Debug, Clone, Copy)]
