@@ -3,10 +3,12 @@
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::hex;
+
 /// The mark of a user on their objects: the first 8 hexadecimal digits of SHA-256 of the user's id.
 #[must_use]
 pub fn owner(user_id: &str) -> String {
-    hex(&digest::digest(&digest::SHA256, user_id.as_bytes()).as_ref()[..4])
+    hex::encode(&digest::digest(&digest::SHA256, user_id.as_bytes()).as_ref()[..4])
 }
 
 /// A source of unique ids.
@@ -35,10 +37,6 @@ impl Ids for SystemIds {
         if self.0.fill(&mut buffer).is_err() {
             buffer = uuid::Uuid::new_v4().into_bytes().into_iter().cycle().take(bytes).collect();
         }
-        hex(&buffer)
+        hex::encode(&buffer)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

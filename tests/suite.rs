@@ -1,3 +1,18 @@
-//! The fast suite: the language, and what the commands do.
+//! The fast suite: the language, and what the commands do, through the binary on the embedded cloud.
 
+mod environment;
+mod site;
+
+mod drift;
+mod faults;
+mod interruption;
+mod keeping;
 mod language;
+mod leases;
+mod lifecycle;
+mod output;
+mod recovery;
+mod saved;
+mod scale;
+mod secrets;
+mod sharing;

@@ -2,13 +2,15 @@
 //!
 //! Pure. An intent is closed by taking the object it made, or by recording that it never came to be. A service may
 //! still be at work on a request whose sender is gone, so an intent younger than the settling time for which nothing is found
-//! is not closed yet: the caller looks again.
+//! is not closed yet: the caller looks again. A service in the sender's own process has nothing under way without it.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::step::made_by;
+use super::made::made_by;
 use crate::kinds;
-use crate::model::{Address, RemoteId};
+use crate::model::{Address, RemoteId, SiteAlias};
 use crate::observe::Observed;
 use crate::state::{Entry, Intent, Loaded, Operation};
 
@@ -31,16 +33,22 @@ pub struct Resolution {
     pub ambiguous: Vec<(Address, Vec<RemoteId>)>,
 }
 
-/// Closes what can be closed.
+/// Closes what can be closed. In the sites that are `at_rest`, no request outlives its sender.
 #[must_use]
-pub fn resolve(loaded: &Loaded, observed: &Observed, now: Timestamp) -> Resolution {
+pub fn resolve(loaded: &Loaded, observed: &Observed, at_rest: &BTreeSet<SiteAlias>, now: Timestamp) -> Resolution {
     let mut resolution = Resolution::default();
     for (address, intent) in &loaded.open {
         if !observed.sites.contains_key(&intent.resource.site) {
             continue;
         }
         match intent.operation {
-            Operation::Create => resolve_create(&mut resolution, intent, (loaded, observed), now),
+            Operation::Create => {
+                let left = match at_rest.contains(&intent.resource.site) {
+                    true => SignedDuration::ZERO,
+                    false => settling(&intent.resource.kind) - now.duration_since(intent.at),
+                };
+                resolve_create(&mut resolution, intent, (loaded, observed), (now, left));
+            }
             // What is live says how far an update or a deletion got; the plan compares with that.
             Operation::Update | Operation::Delete => {
                 resolution.entries.push(Entry::Refused { address: address.clone() });
@@ -54,7 +62,7 @@ fn resolve_create(
     resolution: &mut Resolution,
     intent: &Intent,
     (loaded, observed): (&Loaded, &Observed),
-    now: Timestamp,
+    (now, left): (Timestamp, SignedDuration),
 ) {
     let record = &intent.resource;
     let (Some(kind), Some(view)) = (kinds::by_name(&record.kind), observed.sites.get(&record.site)) else { return };
@@ -78,8 +86,8 @@ fn resolve_create(
             resolution.entries.push(Entry::Accepted { address, id: id.clone() });
         }
         [] => {
-            let settled = intent.at.saturating_add(settling(&record.kind)).unwrap_or(intent.at);
-            if now < settled {
+            if left.is_positive() {
+                let settled = now.saturating_add(left).unwrap_or(now);
                 resolution.look_again_at = Some(resolution.look_again_at.map_or(settled, |other| other.max(settled)));
             } else {
                 resolution.entries.push(Entry::Refused { address });

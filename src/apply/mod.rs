@@ -22,15 +22,19 @@ use petgraph::visit::EdgeRef;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+mod end;
 pub mod event;
 pub mod intents;
 pub mod known;
 pub mod ledger;
+mod made;
 pub mod step;
+mod values;
 pub mod wait;
 
+use end::{End, StepError};
 pub use event::{Event, Outcome};
-use step::{End, Running, Shared, StepError};
+use step::{Running, Shared};
 
 use crate::model::Address;
 use crate::plan::{Plan, Step};

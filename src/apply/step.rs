@@ -9,14 +9,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::end::{End, StepError};
 use super::event::Event;
 use super::known::{Recorded, ids};
 use super::ledger::{Ledger, LedgerError};
+use super::made::{alike, made_by};
+use super::values::{holds_unknown_ref, rebound, unknown_of, without_lost};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
-use crate::cloud::{CloudError, Session};
-use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Update};
+use crate::cloud::Session;
+use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Sides, Update};
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Target, Value};
+use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Value};
 use crate::plan::bind::bind_fields;
 use crate::plan::{Action, StepOperation, Verb};
 use crate::stamp::Ids;
@@ -41,69 +44,6 @@ pub struct Shared {
     pub wait_for_start: bool,
 }
 
-/// How a step ended.
-#[derive(Debug)]
-pub enum End {
-    /// It is done.
-    Done,
-    /// It waits for a time that its owner chose.
-    Pending(Timestamp),
-}
-
-/// Why a step failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StepError {
-    /// The service refused.
-    #[error(transparent)]
-    Cloud(#[from] CloudError),
-    /// It did not become ready, or did not go.
-    #[error(transparent)]
-    Wait(#[from] WaitError),
-    /// The journal could not be written.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// A value that the plan showed is another one now.
-    #[error("`{field}` is another one than the plan showed")]
-    Changed {
-        /// The field.
-        field: String,
-    },
-    /// A value is still unknown.
-    #[error("`{field}` is still unknown: {needs} gave no value for it")]
-    Unknown {
-        /// The field.
-        field: String,
-        /// The resource that was to give it.
-        needs: String,
-    },
-    /// A create may have been carried out, and several objects could be it.
-    #[error("the request may have been carried out, and {0} could be what it made")]
-    SeveralCandidates(String),
-    /// The plan names a site or kind that is not there: it was made by something else.
-    #[error("the plan does not fit this anole: {0}")]
-    Misfit(String),
-}
-
-impl StepError {
-    /// What to do next.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Cloud(error) | Self::Wait(WaitError::Cloud(error)) => error.hint.clone(),
-            Self::Wait(WaitError::Failed(_)) => Some("the next apply replaces it; mend the cause first".to_owned()),
-            Self::Wait(WaitError::TooLong { .. }) => {
-                Some("it may still get there: the next apply carries on waiting".to_owned())
-            }
-            Self::Changed { .. } => Some("plan again".to_owned()),
-            Self::SeveralCandidates(_) => {
-                Some("import the right one, or delete the others, then apply again".to_owned())
-            }
-            Self::Wait(WaitError::Vanished(_)) => Some("apply again to make it anew".to_owned()),
-            Self::Ledger(_) | Self::Unknown { .. } | Self::Misfit(_) => None,
-        }
-    }
-}
-
 /// A step under way.
 pub struct Running<'a> {
     /// What it shares with the others.
@@ -119,6 +59,26 @@ struct Ready {
     kind: &'static dyn Kind,
     session: Session,
     fields: Fields,
+}
+
+/// What an operation works with, in one place.
+struct Desk {
+    session: Session,
+    address: Address,
+    stamp: Stamp,
+    ids: BTreeMap<Address, RemoteId>,
+}
+
+impl Desk {
+    fn cx(&self) -> OpCx<'_> {
+        OpCx {
+            session: &self.session,
+            identity: self.session.identity(),
+            address: &self.address,
+            stamp: &self.stamp,
+            ids: &self.ids,
+        }
+    }
 }
 
 impl Running<'_> {
@@ -177,6 +137,12 @@ impl Running<'_> {
         Ok(Ready { kind: self.kind()?, session: self.session()?, fields })
     }
 
+    /// What an operation on this resource works with.
+    fn desk(&self, session: Session, uid: &str) -> Desk {
+        let ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
+        Desk { stamp: self.stamp(&session, uid), address: self.action.address.clone(), session, ids }
+    }
+
     fn stamp(&self, session: &Session, uid: &str) -> Stamp {
         let (lineage, stack) =
             self.shared.ledger.read(|loaded| (loaded.state.lineage.clone(), loaded.state.stack.clone()));
@@ -230,22 +196,16 @@ impl Running<'_> {
         let Ready { kind, session, fields } = self.bind()?;
         let uid = self.shared.ids.hex(6);
         let record = self.record(RemoteId(String::new()), uid.clone(), &fields);
+        let mut answered = true;
         let id = {
             let _slot = self.shared.slots.acquire().await;
             let seen_before = alike(kind, &session, &fields).await?;
             self.intend(Operation::Create, &record, seen_before.clone()).await?;
-            let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
-            let stamp = self.stamp(&session, &uid);
-            let cx = OpCx {
-                session: &session,
-                identity: session.identity(),
-                address: &self.action.address,
-                stamp: &stamp,
-                ids: &all_ids,
-            };
-            match kind.create(&cx, &fields).await {
+            let desk = self.desk(session.clone(), &uid);
+            match kind.create(&desk.cx(), &fields).await {
                 Ok(id) => id,
                 Err(error) if error.may_have_happened => {
+                    answered = false;
                     self.find_made(kind, &session, &record, &seen_before).await?.ok_or(error)?
                 }
                 Err(error) => {
@@ -258,10 +218,40 @@ impl Running<'_> {
         self.shared.ledger.record(vec![entry]).await?;
         self.tell(Event::Accepted { address: self.action.address.clone(), id: id.0.clone() });
         let _ = self.accepted.send(self.action.address.clone());
-        self.settle(&id, ResourceState { id: id.clone(), ..record }).await
+        let record = ResourceState { id: id.clone(), ..record };
+        match self.settle(&id, record.clone()).await? {
+            End::Done if !answered => self.make_whole((kind, &session), record).await,
+            end => Ok(end),
+        }
     }
 
-    /// What a create that may have been carried out has made. `None` closes the intent: nothing came of it.
+    /// Carries on with a create whose answer was lost on the way: some take several requests.
+    async fn make_whole(
+        &self,
+        (kind, session): (&'static dyn Kind, &Session),
+        record: ResourceState,
+    ) -> Result<End, StepError> {
+        let live = self.record_of_state()?.attributes;
+        let now = session.server_time().unwrap_or_else(Timestamp::now);
+        let sides = Sides { want: &record.applied, applied: &record.applied, live: &live, now };
+        // What cannot be mended in place is for the next plan to tell.
+        let mut changes = kind.diff(&sides).unwrap_or_default();
+        changes.retain(|change| change.effect == Effect::Update);
+        if changes.is_empty() {
+            return Ok(End::Done);
+        }
+        {
+            let _slot = self.shared.slots.acquire().await;
+            let desk = self.desk(session.clone(), &record.uid);
+            let (want, applied) = (&record.applied, &record.applied);
+            kind.update(&desk.cx(), &Update { id: &record.id, want, applied, live: &live, changes: &changes }).await?;
+        }
+        let id = record.id.clone();
+        self.settle(&id, record).await
+    }
+
+    /// What a create that may have been carried out has made, as far as that shows by now. Where nothing does, the
+    /// intent stays open: the service may still be at work, and the next apply looks again.
     async fn find_made(
         &self,
         kind: &'static dyn Kind,
@@ -273,10 +263,7 @@ impl Running<'_> {
         let user = session.identity().user_id.as_str();
         let made: Vec<_> = all.iter().filter(|seen| made_by(kind, record, seen_before, user, seen)).collect();
         match made.as_slice() {
-            [] => {
-                self.refused().await?;
-                Ok(None)
-            }
+            [] => Ok(None),
             [one] => Ok(Some(one.id.clone())),
             several => {
                 let list = several.iter().map(|seen| seen.id.0.as_str()).collect::<Vec<_>>().join(" and ");
@@ -349,15 +336,7 @@ impl Running<'_> {
         {
             let _slot = self.shared.slots.acquire().await;
             self.intend(Operation::Update, &record, Vec::new()).await?;
-            let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
-            let stamp = self.stamp(&session, &uid);
-            let cx = OpCx {
-                session: &session,
-                identity: session.identity(),
-                address: &self.action.address,
-                stamp: &stamp,
-                ids: &all_ids,
-            };
+            let desk = self.desk(session.clone(), &uid);
             let update = Update {
                 id: &id,
                 want: &fields,
@@ -365,7 +344,7 @@ impl Running<'_> {
                 live: &self.action.live,
                 changes: &changes,
             };
-            if let Err(error) = kind.update(&cx, &update).await {
+            if let Err(error) = kind.update(&desk.cx(), &update).await {
                 self.refused().await?;
                 return Err(error.into());
             }
@@ -387,18 +366,10 @@ impl Running<'_> {
             want.insert(change.field.clone(), after);
         }
         let _slot = self.shared.slots.acquire().await;
-        let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
-        let stamp = self.stamp(&session, &self.record_of_state()?.uid);
-        let cx = OpCx {
-            session: &session,
-            identity: session.identity(),
-            address: &self.action.address,
-            stamp: &stamp,
-            ids: &all_ids,
-        };
+        let desk = self.desk(session, &self.record_of_state()?.uid);
         let update =
             Update { id: &id, want: &want, applied: &self.action.applied, live: &self.action.live, changes: &changes };
-        kind.update(&cx, &update).await?;
+        kind.update(&desk.cx(), &update).await?;
         Ok(End::Done)
     }
 
@@ -408,16 +379,8 @@ impl Running<'_> {
         {
             let _slot = self.shared.slots.acquire().await;
             self.intend(Operation::Delete, &record, Vec::new()).await?;
-            let all_ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
-            let stamp = self.stamp(&session, &record.uid);
-            let cx = OpCx {
-                session: &session,
-                identity: session.identity(),
-                address: &self.action.address,
-                stamp: &stamp,
-                ids: &all_ids,
-            };
-            match kind.delete(&cx, &record.id).await {
+            let desk = self.desk(session.clone(), &record.uid);
+            match kind.delete(&desk.cx(), &record.id).await {
                 Err(error) if !error.is_not_found() => {
                     self.refused().await?;
                     return Err(error.into());
@@ -461,89 +424,5 @@ impl Running<'_> {
 
     fn tell(&self, event: Event) {
         let _ = self.shared.events.send(event);
-    }
-}
-
-/// Objects without a stamp that look like the one about to be made, so that it can be told from them later.
-async fn alike(kind: &'static dyn Kind, session: &Session, fields: &Fields) -> Result<Vec<RemoteId>, CloudError> {
-    let nothing = Seen {
-        id: RemoteId(String::new()),
-        name: String::new(),
-        attrs: Fields::new(),
-        status: String::new(),
-        fault: None,
-        stamp: None,
-        user_id: None,
-        created_at: None,
-    };
-    if kind.unstamped_match(fields, &nothing).is_none() {
-        return Ok(Vec::new());
-    }
-    let all = kind.list(session).await?;
-    Ok(all.into_iter().filter(|seen| kind.unstamped_match(fields, seen) == Some(true)).map(|seen| seen.id).collect())
-}
-
-/// Whether `seen` is what the create of `record` made: it carries the stamp's unique id; or, for kinds without a
-/// stamp, it looks like it, is this user's, and was not there before.
-#[must_use]
-pub fn made_by(kind: &dyn Kind, record: &ResourceState, seen_before: &[RemoteId], user_id: &str, seen: &Seen) -> bool {
-    match kind.unstamped_match(&record.applied, seen) {
-        None => seen.stamp.as_ref().is_some_and(|stamp| stamp.uid == record.uid),
-        Some(alike) => {
-            alike && !seen_before.contains(&seen.id) && seen.user_id.as_deref().is_none_or(|owner| owner == user_id)
-        }
-    }
-}
-
-/// The plan's changes with their values as they are bound now.
-fn rebound(changes: &[FieldChange], fields: &Fields) -> Vec<FieldChange> {
-    changes
-        .iter()
-        .map(|change| FieldChange {
-            after: fields.get(&change.field).cloned().unwrap_or_else(|| change.after.clone()),
-            ..change.clone()
-        })
-        .filter(|change| !change.after.same(&change.before))
-        .collect()
-}
-
-fn unknown_of(value: &Value) -> String {
-    match value {
-        Value::Unknown(address) => address.to_string(),
-        Value::Ref(reference) => match &reference.target {
-            Target::Resource(address) => address.to_string(),
-            Target::Lookup(name) => name.clone(),
-            Target::Live => String::from("the cloud"),
-        },
-        Value::List(items) => items.iter().find(|item| !item.is_known()).map(unknown_of).unwrap_or_default(),
-        Value::Map(fields) => fields.values().find(|item| !item.is_known()).map(unknown_of).unwrap_or_default(),
-        _ => String::new(),
-    }
-}
-
-fn holds_unknown_ref(value: &Value) -> bool {
-    let mut unknown = false;
-    value.visit_refs(&mut |reference| unknown |= reference.id.is_none());
-    unknown
-}
-
-/// What was applied, less the references whose targets `after` does not know yet.
-fn without_lost(before: &Value, after: &Value) -> Value {
-    let mut lost: Vec<&Target> = Vec::new();
-    after.visit_refs(&mut |reference| {
-        if reference.id.is_none() {
-            lost.push(&reference.target);
-        }
-    });
-    match before {
-        Value::List(items) => Value::List(
-            items
-                .iter()
-                .filter(|item| !matches!(item, Value::Ref(reference) if lost.contains(&&reference.target)))
-                .cloned()
-                .collect(),
-        ),
-        Value::Ref(_) => Value::Null,
-        other => other.clone(),
     }
 }

@@ -161,7 +161,10 @@ async fn poll(session: Session, kind: &'static dyn Kind, mut newcomers: mpsc::Un
             waiters.push(newcomer);
         }
         match look(&session, kind, &waiters).await {
-            Ok(seen) => waiters = waiters.into_iter().filter_map(|waiter| waiter.check(kind, &seen)).collect(),
+            Ok(seen) => {
+                let clock = session.server_time().unwrap_or_else(Timestamp::now);
+                waiters = waiters.into_iter().filter_map(|waiter| waiter.check(kind, &seen, clock)).collect();
+            }
             Err(error) => {
                 for waiter in waiters.drain(..) {
                     let _ = waiter.reply.send(Err(error.clone().into()));
@@ -201,13 +204,20 @@ async fn look(
 
 impl Waiter {
     /// Answers if the wait is over; else goes on waiting.
-    fn check(mut self, kind: &dyn Kind, seen: &BTreeMap<RemoteId, Seen>) -> Option<Self> {
+    fn check(mut self, kind: &dyn Kind, seen: &BTreeMap<RemoteId, Seen>, clock: Timestamp) -> Option<Self> {
         let now = Instant::now();
         let seen = seen.get(&self.id);
         let end = match (seen, self.goal) {
             (None, Goal::Gone) => Some(Ok(Arrived::Gone)),
             (None, _) => Some(Err(WaitError::Vanished("the service does not show it any more".to_owned()))),
-            (Some(seen), goal) => self.judge(kind.readiness(seen), seen, goal, now),
+            (Some(seen), goal) => {
+                // A start that has come is no longer chosen but late: the service takes up to its own poll to act on it.
+                let readiness = match kind.readiness(seen) {
+                    Readiness::Scheduled(at) if at <= clock => Readiness::Pending(seen.status.clone()),
+                    other => other,
+                };
+                self.judge(readiness, seen, goal, now)
+            }
         };
         if let Some(end) = end {
             let _ = self.reply.send(end);

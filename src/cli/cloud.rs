@@ -27,7 +27,7 @@ pub struct CloudArgs {
 pub enum CloudCommand {
     /// Serve the OpenStack APIs on a loopback port, and print a clouds.yaml for it
     #[command(after_long_help = "Example:\n  anole cloud serve > clouds.yaml &\n  \
-        OS_CLIENT_CONFIG_FILE=clouds.yaml openstack --os-cloud embedded server list")]
+        OS_CLIENT_CONFIG_FILE=clouds.yaml openstack --os-cloud chameleon-kvm server list")]
     Serve(ServeArgs),
 }
 

@@ -38,7 +38,9 @@ impl Context {
     pub fn settings(&self, specs: &[PathBuf]) -> Settings {
         let mut environment = Environment::from_process();
         let base = self.base();
-        environment.cwd = environment.cwd.join(&base);
+        if self.global.directory.is_some() {
+            environment.cwd = environment.cwd.join(&base);
+        }
         let flags = self.global.variables.iter().map(|given| (given.name.clone(), given.value.clone())).collect();
         let variables =
             VariableInputs { flags, files: self.global.variable_files.clone(), env: environment.vars.clone() };

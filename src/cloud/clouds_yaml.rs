@@ -12,8 +12,8 @@ use serde_yaml::{Mapping, Value};
 
 use super::CloudError;
 use super::config::{Environment, read_file};
-use super::nearest::nearest;
 use super::settings::Settings;
+use crate::suggest;
 
 /// A file that was found, and what is in it.
 struct Document {
@@ -106,7 +106,7 @@ impl Document {
                     [] => format!("{path} has no clouds"),
                     names => format!("{path} has no cloud {name}; it has {}", names.join(", ")),
                 });
-                Err(match nearest(name, names) {
+                Err(match suggest::closest(name, names) {
                     Some(near) => error.hint(format!("did you mean {near}?")),
                     None => error,
                 })

@@ -14,9 +14,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::nearest::nearest;
 use super::settings::Settings;
 use super::{CloudError, Service, clouds_yaml};
+use crate::suggest;
 
 /// The process's surroundings, as data.
 #[derive(Clone, Default)]
@@ -330,7 +330,7 @@ impl CloudConfig {
         let Some((name, host)) = found else {
             let names = CHAMELEON.map(|(name, _)| name);
             let error = CloudError::config(format!("{site} is not a Chameleon site; they are {}", names.join(", ")));
-            return Err(match nearest(site, names) {
+            return Err(match suggest::closest(site, names) {
                 Some(near) => error.hint(format!("did you mean {near}?")),
                 None => error,
             });

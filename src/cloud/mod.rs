@@ -18,7 +18,6 @@ pub mod config;
 pub mod error;
 pub mod glance;
 mod limits;
-mod nearest;
 pub mod neutron;
 pub mod nova;
 mod oidc;

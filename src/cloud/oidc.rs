@@ -4,6 +4,7 @@
 //! Discovery 1.0, section 4); the grant is the password grant of OAuth 2.0 (RFC 6749, section 4.3), which is how
 //! Chameleon's command-line passwords work.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -113,36 +114,5 @@ fn provider(error: CloudError, url: &Url) -> CloudError {
 fn basic(id: &str, secret: &SecretString) -> Result<http::HeaderValue, CloudError> {
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret.expose_secret()));
-    secret_header(&format!("Basic {}", base64(pair.as_bytes())))
-}
-
-/// Base64 (RFC 4648, section 4): a dozen lines, for one header.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let number = chunk.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            if place <= chunk.len() {
-                let index = number >> (18 - 6 * place) & 63;
-                text.push(char::from(ALPHABET[index as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The vectors of RFC 4648, section 10.
-    #[test]
-    fn base64_pads() {
-        for (plain, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-    }
+    secret_header(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
 }

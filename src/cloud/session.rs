@@ -185,6 +185,12 @@ impl Session {
         })
     }
 
+    /// Whether the services are in this process, so that no request outlives whoever sent it.
+    #[must_use]
+    pub fn is_in_process(&self) -> bool {
+        self.inner.wire.is_in_process()
+    }
+
     /// How many requests were sent to each service, sign-ins and repetitions counted.
     #[must_use]
     pub fn request_count(&self) -> BTreeMap<Service, u64> {

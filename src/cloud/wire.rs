@@ -94,6 +94,11 @@ impl Wire {
         Self { transport, policy, api_timeout, limits, counts: Mutex::new(BTreeMap::new()), clock: Mutex::new(None) }
     }
 
+    /// Whether the services are in this process.
+    pub(super) fn is_in_process(&self) -> bool {
+        matches!(self.transport, Transport::InProcess(_))
+    }
+
     /// How many requests were sent to each service, each try counted.
     pub(super) fn counts(&self) -> BTreeMap<Service, u64> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()

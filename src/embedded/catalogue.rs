@@ -223,7 +223,7 @@ pub fn seed(_profile: Profile, state: &mut State) {
     {
         let mut doc = json!({
             "id": id, "name": name, "admin_state_up": true, "mtu": 1500, "status": "ACTIVE", "subnets": [subnet],
-            "shared": !external, "availability_zone_hints": [], "availability_zones": ["nova"],
+            "shared": !external, "availability_zone_hints": [], "availability_zones": [],
             "ipv4_address_scope": null, "ipv6_address_scope": null, "router:external": external, "description": "",
             "port_security_enabled": true,
         });
@@ -252,7 +252,7 @@ pub fn seed(_profile: Profile, state: &mut State) {
         "id": router, "name": "provider-router", "admin_state_up": true, "status": "ACTIVE",
         "external_gateway_info": {"network_id": public, "enable_snat": true,
             "external_fixed_ips": [{"subnet_id": public_subnet, "ip_address": "129.114.24.2"}]},
-        "description": "", "availability_zones": ["nova"], "availability_zone_hints": [], "routes": [],
+        "description": "", "availability_zones": [], "availability_zone_hints": [], "routes": [],
         "flavor_id": null,
     });
     state.put(Table::Routers, &router, owned(doc, &made));

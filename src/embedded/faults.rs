@@ -3,10 +3,11 @@
 //! In: a list of rules. Out: for each request the first rule that fits, with one of its `times` used up (the file is
 //! written back). A rule is
 //! `{"method": "POST", "path": "^/compute/.*/servers$", "times": 1, "status": 503, "body": {…}, "delay": 0.2,
-//!   "drop": false, "drop_after": false}`:
+//!   "retry_after": 1, "drop": false, "drop_after": false}`:
 //! `method` and `path` (a regular expression; a plain path fits what begins with it) choose requests; `status` answers
-//! instead of doing it; `drop` breaks the connection instead of doing it; `drop_after` does it and then answers 504, so
-//! that it may have happened; `delay` (seconds) waits before anything else.
+//! instead of doing it (with `retry_after` seconds as its `Retry-After`); `drop` breaks the connection instead of doing
+//! it; `drop_after` does it and then answers 504 (or `status`, or breaks the connection with `drop`), so that it may have
+//! happened; `delay` (seconds) waits before anything else.
 
 use std::path::Path;
 
@@ -32,6 +33,8 @@ pub struct Rule {
     status: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<Json>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
     #[serde(default)]
     drop: bool,
     /// Does it, and then answers as if nobody knew.
@@ -53,29 +56,39 @@ impl Rule {
     /// The answer that stands in for doing it.
     #[must_use]
     pub fn instead(&self) -> Option<Reply> {
-        if self.drop {
-            return Some(Reply { status: 200, headers: Vec::new(), body: Body::Broken });
+        match (self.drop_after, self.drop) {
+            (true, _) => None,
+            (false, true) => Some(broken()),
+            (false, false) => self.status.map(|status| self.refusal(status)),
         }
-        (!self.drop_after).then_some(())?;
-        Some(self.refusal(self.status?))
     }
 
     /// The answer after it was done.
     #[must_use]
     pub fn afterwards(&self) -> Option<Reply> {
-        self.drop_after.then(|| self.refusal(self.status.unwrap_or(504)))
+        let answer = || if self.drop { broken() } else { self.refusal(self.status.unwrap_or(504)) };
+        self.drop_after.then(answer)
     }
 
     fn refusal(&self, status: u16) -> Reply {
-        match &self.body {
+        let reply = match &self.body {
             Some(body) => Reply::json(status, body.clone()),
             None => Reply {
                 status,
                 headers: Vec::new(),
                 body: Body::Html(format!("<html><body><h1>{status}</h1></body></html>\n")),
             },
+        };
+        match self.retry_after {
+            Some(seconds) => reply.header("retry-after", seconds.to_string()),
+            None => reply,
         }
     }
+}
+
+/// An answer that breaks off.
+fn broken() -> Reply {
+    Reply { status: 200, headers: Vec::new(), body: Body::Broken }
 }
 
 /// The rule for this request, with one of its times used up.

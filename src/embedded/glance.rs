@@ -12,8 +12,7 @@ use crate::model::Json;
 const PAGE: usize = 1000;
 
 /// What `GET /v2/images` filters by besides the properties of the images.
-const PLAIN: [&str; 9] =
-    ["limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "size_min", "size_max", "os_hidden"];
+const PLAIN: [&str; 8] = ["limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "size_min", "size_max"];
 
 /// Answers a request to Glance.
 pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
@@ -27,8 +26,12 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     let answer = match (&cx.call.method, &path[1..]) {
         (&Method::GET, ["images"]) => list(cx),
         (&Method::GET, ["images", id]) => show(cx, id),
-        (&Method::GET, ["images", _, "members"]) => {
-            Ok(Reply::ok(json!({"members": [], "schema": "/v2/schemas/members"})))
+        (&Method::GET, ["images", id, "members"]) => {
+            let text = format!("Not allowed to list members for image {id}: Only shared images have members.");
+            Err(Fault::forbidden(text))
+        }
+        (&Method::GET, ["tasks"]) => {
+            Err(Fault::forbidden("You are not authorized to complete tasks_api_access action."))
         }
         (&Method::GET, ["schemas", name]) => Ok(Reply::ok(json!({"name": name, "properties": {}}))),
         (_, ["images", ..]) => Err(Fault::new(405, "")),
@@ -60,6 +63,7 @@ fn unauthorized_as_glance(cx: &Cx<'_>) -> Reply {
 fn refuse(cx: &Cx<'_>, fault: &Fault) -> Reply {
     let (title, message) = match fault.status {
         400 => ("Bad Request", fault.message.clone()),
+        403 => ("Forbidden", fault.message.clone()),
         405 => {
             let method = &cx.call.method;
             ("Method Not Allowed", format!("The method {method} is not allowed for this resource. "))
@@ -78,7 +82,9 @@ fn list(cx: &Cx<'_>) -> Answer {
         images.retain(|image| match (key.as_str(), image.get(key)) {
             ("visibility", _) if value == "all" => true,
             (_, Some(Json::String(text))) => values.contains(&text.trim_matches('"')) || text == value,
-            (_, Some(other)) => serde_json::from_str::<Json>(value).is_ok_and(|value| value == *other),
+            (_, Some(Json::Bool(truth))) => value.eq_ignore_ascii_case(if *truth { "true" } else { "false" }),
+            (_, Some(Json::Number(number))) => value.parse().is_ok_and(|wanted: i64| number.as_i64() == Some(wanted)),
+            (_, Some(_)) => false,
             (_, None) => false,
         });
     }
@@ -87,7 +93,7 @@ fn list(cx: &Cx<'_>) -> Answer {
     }
     let page = page(cx.call, images.iter().collect(), "id", PAGE).map_err(|error| match error {
         PageError::Limit => Fault::bad("limit param must be an integer"),
-        PageError::Marker(marker) => Fault::missing(format!("No image found with ID {marker}")),
+        PageError::Marker(marker) => Fault::bad(format!("No image found with ID {marker}")),
     })?;
     let local = |href: &str| href.split_once("/image").map_or_else(|| href.to_owned(), |(_, path)| path.to_owned());
     let mut body = json!({"images": page.items, "first": local(&cx.call.target), "schema": "/v2/schemas/images"});

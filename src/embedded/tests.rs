@@ -473,7 +473,7 @@ async fn projects_do_not_see_each_other_and_mates_do() {
 async fn faults_come_in_their_order_and_are_used_up() {
     let client = Client::kvm().await;
     let rules = json!([
-        {"method": "POST", "path": "/volume/v3/volumes", "status": 503},
+        {"method": "POST", "path": "/volume/v3/volumes", "status": 503, "retry_after": 1},
         {"method": "POST", "path": "^/volume/.*", "drop_after": true}]);
     std::fs::write(client.folder.path().join("faults.json"), rules.to_string()).unwrap();
     let before = client.cloud.requests();
@@ -481,11 +481,27 @@ async fn faults_come_in_their_order_and_are_used_up() {
     for status in statuses {
         let got = client.call("POST", "/volume/v3/volumes", json!({"volume": {"size": 1}})).await;
         assert_eq!(got.status, status);
+        assert_eq!(got.headers.contains_key("retry-after"), status == 503);
     }
     assert_eq!(client.get("/volume/v3/volumes").await["volumes"].as_array().unwrap().len(), 2);
     assert_eq!(client.cloud.requests() - before, 4);
     let log = std::fs::read_to_string(client.folder.path().join("requests.log")).unwrap();
     assert!(log.ends_with("POST /volume/v3/volumes 202\nGET /volume/v3/volumes 200\n"), "{log}");
+}
+
+#[tokio::test]
+async fn a_network_can_be_reserved_on_bare_metal() {
+    let client = Client::new(Profile::ChameleonChi, 0.0).await;
+    let network = json!({"resource_type": "network", "network_name": "mine", "network_properties": "",
+                         "resource_properties": "[\"==\", \"$physical_network\", \"physnet1\"]"});
+    let lease = client.lease(network, "now", &client.hours(4)).await;
+    let path = format!("/reservation/v1/leases/{}", lease.id("lease"));
+    let active = client.get(&path).await;
+    let id = active["lease"]["reservations"][0]["network_id"].as_str().unwrap().to_owned();
+    let subnet = json!({"subnet": {"network_id": id, "ip_version": 4, "cidr": "10.20.30.0/24"}});
+    assert_eq!(client.call("POST", "/network/v2.0/subnets", subnet).await.status, 201);
+    assert_eq!(client.call("DELETE", &path, Json::Null).await.status, 204);
+    assert_eq!(client.get("/network/v2.0/networks?name=mine").await["networks"], json!([]));
 }
 
 #[tokio::test]

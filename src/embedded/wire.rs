@@ -255,6 +255,23 @@ pub fn link(rel: &str, href: impl Into<String>) -> Json {
     json!({"rel": rel, "href": href.into()})
 }
 
+/// A value as Python writes it, which is how the services quote a request's own words back.
+#[must_use]
+pub fn repr(value: &Json) -> String {
+    match value {
+        Json::Null => "None".to_owned(),
+        Json::Bool(true) => "True".to_owned(),
+        Json::Bool(false) => "False".to_owned(),
+        Json::Number(number) => number.to_string(),
+        Json::String(text) => format!("'{text}'"),
+        Json::Array(items) => format!("[{}]", items.iter().map(repr).collect::<Vec<_>>().join(", ")),
+        Json::Object(map) => {
+            let items: Vec<String> = map.iter().map(|(key, value)| format!("'{key}': {}", repr(value))).collect();
+            format!("{{{}}}", items.join(", "))
+        }
+    }
+}
+
 /// A new id.
 #[must_use]
 pub fn new_id() -> String {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Error, Settings, load, look};
-use crate::cloud::blazar;
-use crate::kinds;
+use crate::kinds::{self, lease};
 use crate::model::{Address, Value};
 
 /// Prolongs a lease by `more`, and says when it ends now.
@@ -34,6 +33,7 @@ pub async fn extend_lease(settings: &Settings, name: &str, more: Duration) -> Re
     };
     let failed = |error| Error::Site { site: record.site.clone(), error };
     let seen = kind.read(session, &record.id).await.map_err(failed)?;
+    let name = seen.as_ref().map(|seen| seen.name.clone()).unwrap_or_default();
     let end =
         seen.as_ref().and_then(|seen| seen.attrs.get("end")).and_then(Value::as_str).and_then(|end| end.parse().ok());
     let Some(end): Option<Timestamp> = end else {
@@ -42,6 +42,6 @@ pub async fn extend_lease(settings: &Settings, name: &str, more: Duration) -> Re
     let more = SignedDuration::try_from(more).unwrap_or(SignedDuration::MAX);
     let later =
         end.checked_add(more).map_err(|_| Error::refused("that is too far in the future", "take a shorter time"))?;
-    blazar::set_end(session, &record.id.0, later).await.map_err(failed)?;
+    lease::move_end(session, &record.id, &name, later).await.map_err(failed)?;
     Ok(later)
 }

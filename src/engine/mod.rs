@@ -146,7 +146,10 @@ pub fn store(settings: &Settings) -> Result<(Box<dyn StateStore>, String), Error
 pub fn state_folder(spec_folder: &Path) -> PathBuf {
     let folder = if spec_folder.as_os_str().is_empty() { Path::new(".") } else { spec_folder };
     match folder.file_name() {
-        Some(name) if name == "specs" => folder.parent().unwrap_or(folder).join("state"),
+        Some(name) if name == "specs" => {
+            let project = folder.parent().unwrap_or(folder);
+            if project == Path::new(".") { PathBuf::from("state") } else { project.join("state") }
+        }
         _ => folder.join("state"),
     }
 }

@@ -1,6 +1,6 @@
 //! From settings to a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -86,10 +86,12 @@ async fn settle(
     options: &PlanOptions,
     patient: Option<&mpsc::UnboundedSender<Event>>,
 ) -> Result<(Observed, Resolution), Error> {
+    let in_process = signed.sessions.iter().filter(|(_, session)| session.is_in_process());
+    let at_rest: BTreeSet<SiteAlias> = in_process.map(|(alias, _)| alias.clone()).collect();
     let mut told = false;
     loop {
         let observed = look::look(signed, state, options.trust_state).await?;
-        let mut resolution = intents::resolve(state, &observed, Timestamp::now());
+        let mut resolution = intents::resolve(state, &observed, &at_rest, Timestamp::now());
         if let Some((address, candidates)) = resolution.ambiguous.pop() {
             return Err(Error::Ambiguous { address, candidates });
         }

@@ -9,7 +9,7 @@ use super::{Error, Settings, look, sites};
 use crate::apply::intents::Resolution;
 use crate::cloud::Session;
 use crate::diagnostic::{Diagnostics, Sources};
-use crate::model::{Fields, SiteAlias};
+use crate::model::{Fields, SiteAlias, Value};
 use crate::observe::{Interest, observe_site};
 use crate::plan::{Plan, Report, Verb};
 use crate::spec::Site;
@@ -55,6 +55,13 @@ pub struct SavedSite {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result<(), Error> {
+    let holds_secret = |value: &Value| matches!(value, Value::Secret(_));
+    if let Some(action) = planned.plan.actions.values().find(|action| action.wanted.values().any(holds_secret)) {
+        return Err(Error::refused(
+            format!("{} holds a sensitive value, and a saved plan holds no secrets", action.address),
+            "apply without saving the plan first",
+        ));
+    }
     let loaded = super::load(settings)?;
     let clouds = loaded
         .desired

@@ -173,12 +173,19 @@ fn explain_end(error: CloudError) -> CloudError {
     }
 }
 
-/// Takes a lease out of the `ERROR` that a refused change leaves it in, by giving it the name it has. What matters is
-/// the refusal: a lease that stays in `ERROR` works all the same, so no failure of this is told.
-async fn clear_error(session: &Session, update: &Update<'_>) {
-    if let Some(name) = update.want.get("name").and_then(Value::as_str) {
-        let _ = blazar::rename(session, &update.id.0, name).await;
+/// Moves a lease's end, and leaves the lease in order where the service refuses.
+///
+/// Upstream, a refused change leaves a lease in `ERROR` (measured on 2025.1); giving it the name it has takes it out. What
+/// matters is the refusal: a lease that stays in `ERROR` works while its reservations do, so no failure of that is told.
+///
+/// # Errors
+/// The service's refusal, with what can be done about it.
+pub async fn move_end(session: &Session, id: &RemoteId, name: &str, end: Timestamp) -> Result<(), CloudError> {
+    let Err(refused) = blazar::set_end(session, &id.0, end).await else { return Ok(()) };
+    if matches!(refused.kind, ErrorKind::Conflict | ErrorKind::BadRequest | ErrorKind::Forbidden) {
+        let _ = blazar::rename(session, &id.0, name).await;
     }
+    Err(explain_end(refused))
 }
 
 fn check_times(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -313,14 +320,8 @@ impl Kind for Lease {
                     };
                     let end =
                         end.ok_or_else(|| CloudError::config(format!("{}: when it ends is not known", cx.address)))?;
-                    let refused = match blazar::set_end(cx.session, &update.id.0, end).await {
-                        Ok(()) => continue,
-                        Err(error) => error,
-                    };
-                    if matches!(refused.kind, ErrorKind::Conflict | ErrorKind::BadRequest | ErrorKind::Forbidden) {
-                        clear_error(cx.session, update).await;
-                    }
-                    return Err(explain_end(refused));
+                    let name = update.want.get("name").and_then(Value::as_str).unwrap_or_default();
+                    move_end(cx.session, update.id, name, end).await?;
                 }
                 _ => {}
             }

@@ -53,8 +53,10 @@ pub struct Field {
     pub default: Option<Literal>,
     /// What a change of it takes. For references see [`RefType::change`].
     pub change: OnChange,
-    /// Whether a user sees it as a secret.
+    /// Whether it is shown nowhere.
     pub sensitive: bool,
+    /// Whether the service never shows it again: a sensitive variable may stand in it.
+    pub write_only: bool,
 }
 
 /// A constant default.
@@ -179,7 +181,16 @@ pub struct Attribute {
 /// A field with the common settings: optional, updated in place.
 #[must_use]
 pub const fn field(name: &'static str, ty: Type, doc: &'static str) -> Field {
-    Field { name, ty, doc, required: false, default: None, change: OnChange::Update, sensitive: false }
+    Field {
+        name,
+        ty,
+        doc,
+        required: false,
+        default: None,
+        change: OnChange::Update,
+        sensitive: false,
+        write_only: false,
+    }
 }
 
 impl Field {
@@ -201,6 +212,13 @@ impl Field {
     #[must_use]
     pub const fn replace(mut self) -> Self {
         self.change = OnChange::Replace;
+        self
+    }
+
+    /// The service never shows it again.
+    #[must_use]
+    pub const fn write_only(mut self) -> Self {
+        self.write_only = true;
         self
     }
 

@@ -101,7 +101,7 @@ fn check_choices(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
     if fields.get("networks").and_then(Value::as_list).is_some_and(<[Value]>::is_empty) {
         mistake("networks", "a server is on one network at least", "add one: `networks: [sharednet1]`");
     }
-    if fields.get("user_data").and_then(Value::as_str).is_some_and(|data| data.len() > MOST_USER_DATA) {
+    if fields.get("user_data").and_then(Value::expose).is_some_and(|data| data.len() > MOST_USER_DATA) {
         mistake("user_data", "there is more of it than Nova takes (48 KiB)", "have a short script fetch the rest");
     }
     let image = given("image");

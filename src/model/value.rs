@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Json, RemoteId};
+use super::{Address, Json, RemoteId, Secret};
 
 /// The fields of a resource by name.
 pub type Fields = BTreeMap<String, Value>;
@@ -30,6 +30,8 @@ pub enum Value {
     Ref(Reference),
     /// Text with references to attributes, not yet put together.
     Template(Template),
+    /// Text that is shown nowhere.
+    Secret(Secret),
     /// Known after apply; the address is what it waits for.
     Unknown(Address),
 }
@@ -96,6 +98,7 @@ impl Value {
         match self {
             Self::Unknown(_) | Self::Template(_) => false,
             Self::Ref(reference) => reference.id.is_some(),
+            Self::Secret(secret) => secret.expose().is_some(),
             Self::List(items) => items.iter().all(Self::is_known),
             Self::Map(fields) => fields.values().all(Self::is_known),
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::String(_) => true,
@@ -128,6 +131,16 @@ impl Value {
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// The text, secret or not, for a request body.
+    #[must_use]
+    pub fn expose(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            Self::Secret(secret) => secret.expose(),
+            _ => None,
+        }
     }
 
     /// The number, if it is one.
@@ -183,6 +196,7 @@ impl Value {
                 fields.iter().map(|(key, value)| Some((key.clone(), value.to_plain()?))).collect::<Option<_>>()?,
             ),
             Self::Ref(reference) => Json::String(reference.id.as_ref()?.0.clone()),
+            Self::Secret(secret) => Json::String(secret.expose()?.to_owned()),
             Self::Template(_) | Self::Unknown(_) => return None,
         })
     }
@@ -253,6 +267,9 @@ impl From<Value> for Json {
                 };
                 marked("ref", serde_json::json!({ "kind": kind, "resource": address, "lookup": text, "id": id }))
             }
+            Value::Secret(secret) => {
+                marked("secret", serde_json::json!({ "source": secret.source(), "digest": secret.digest() }))
+            }
             Value::Template(template) => marked("template", Self::String(template.to_string())),
             Value::Unknown(address) => marked("unknown", Self::String(address.to_string())),
         }
@@ -284,6 +301,10 @@ fn marked_value(what: &str, body: &Json) -> Result<Value, String> {
         "unknown" => Ok(Value::Unknown(text()?.parse().map_err(|error| format!("{error}"))?)),
         "template" => Ok(Value::Template(text()?.parse()?)),
         "map" => Ok(Value::Map(read_fields(body.as_object().cloned().ok_or("`map` holds no mapping")?)?)),
+        "secret" => {
+            let field = |name: &str| body.get(name).and_then(Json::as_str).ok_or("a secret without its digest");
+            Ok(Value::Secret(Secret::remembered(field("source")?, field("digest")?.to_owned())))
+        }
         "ref" => {
             let field = |name: &str| body.get(name).and_then(Json::as_str).map(str::to_owned);
             let target = match (field("resource"), field("lookup")) {

@@ -29,7 +29,9 @@ pub fn bind(value: &Value, known: &dyn Known) -> Value {
         Value::Template(template) => bind_template(template, known),
         Value::List(items) => Value::List(items.iter().map(|item| bind(item, known)).collect()),
         Value::Map(fields) => Value::Map(bind_fields(fields, known)),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::String(_) | Value::Unknown(_) => value.clone(),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::String(_) | Value::Unknown(_) | Value::Secret(_) => {
+            value.clone()
+        }
     }
 }
 

@@ -240,20 +240,21 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// The ended lease that explains why a record's object is gone.
+    /// The ended lease that explains why a record's object is gone: it names that lease, or something that the lease
+    /// took along.
     pub fn ended_lease(&self, record: &ResourceState) -> Option<Reason> {
-        let mut found = None;
-        for value in record.applied.values() {
-            value.visit_refs(&mut |reference| {
-                if let (Target::Resource(lease), "lease") = (&reference.target, reference.kind.as_str()) {
-                    found = self
-                        .lease_end(lease)
-                        .map(|at| Reason::LeaseEnded { lease: lease.clone(), at })
-                        .or(found.take());
-                }
-            });
-        }
-        found
+        self.ended_lease_named(record).or_else(|| {
+            let named = targets(record).filter_map(|target| self.state.resources.get(&target));
+            named.filter(|named| self.live(named).is_none()).find_map(|named| self.ended_lease_named(named))
+        })
+    }
+
+    fn ended_lease_named(&self, record: &ResourceState) -> Option<Reason> {
+        targets(record).find_map(|lease| {
+            let is_lease = self.state.resources.get(&lease).is_some_and(|named| named.kind == "lease");
+            let at = if is_lease { self.lease_end(&lease)? } else { return None };
+            Some(Reason::LeaseEnded { lease, at })
+        })
     }
 
     fn lease_end(&self, address: &Address) -> Option<String> {
@@ -294,7 +295,11 @@ impl<'a> Planner<'a> {
         }
         reasons.extend(self.marks.get(address).cloned());
         let forced = !reasons.is_empty();
-        reasons.extend(changes.iter().map(|change| self.reason(change, &record.applied)));
+        reasons.extend(changes.iter().map(|change| match self.reason(change, &record.applied) {
+            // Nobody changed what the apply never got to set.
+            Reason::Drifted { .. } if record.status == Status::Accepted => Reason::Interrupted,
+            reason => reason,
+        }));
         reasons.sort();
         reasons.dedup();
         without_own_parts(&mut reasons, address);
@@ -337,14 +342,17 @@ impl<'a> Planner<'a> {
 
     /// Why a field differs: its target is replaced or made anew, the spec changed, or somebody changed it outside.
     fn reason(&self, change: &FieldChange, applied: &Fields) -> Reason {
-        let mut target = None;
+        let mut unknown = Vec::new();
         change.after.visit_refs(&mut |reference| {
             if let Target::Resource(address) = &reference.target
                 && reference.id.is_none()
             {
-                target = target.take().or_else(|| Some((address.clone(), reference.kind.clone())));
+                unknown.push((address.clone(), reference.kind.clone()));
             }
         });
+        // A part that only goes along with what is decided here explains nothing.
+        let cause = unknown.iter().position(|(address, _)| !self.marks.contains_key(address)).unwrap_or(0);
+        let mut target = (!unknown.is_empty()).then(|| unknown.swap_remove(cause));
         if let (None, Some(address)) = (&target, unknown_in(&change.after)) {
             let kind = self.actions.get(address).map_or_else(String::new, |action| action.kind.clone());
             target = Some((address.clone(), kind));
@@ -509,4 +517,17 @@ fn claim_matches(claim: &Claim, seen: &Seen) -> bool {
 
 fn shown(value: &Value) -> String {
     value.to_plain().map_or_else(String::new, |json| json.as_str().map_or_else(|| json.to_string(), str::to_owned))
+}
+
+/// The resources that a record's fields name.
+fn targets(record: &ResourceState) -> impl Iterator<Item = Address> {
+    let mut targets = Vec::new();
+    for value in record.applied.values() {
+        value.visit_refs(&mut |reference| {
+            if let Target::Resource(target) = &reference.target {
+                targets.push(target.clone());
+            }
+        });
+    }
+    targets.into_iter()
 }

@@ -369,9 +369,9 @@ impl fmt::Display for Reason {
             Self::Missing => f.write_str("was deleted outside anole"),
             Self::LeaseEnded { lease, at } => write!(f, "lease `{}` ended {at}", lease.name),
             Self::Ended { how } => f.write_str(how),
-            Self::TargetReplaced { target, kind } => write!(f, "{kind} `{}` is replaced", short(target)),
-            Self::TargetCreated { target, kind } => write!(f, "{kind} `{}` is made anew", short(target)),
-            Self::OwnerReplaced { owner, kind } => write!(f, "its {kind} `{}` is replaced", short(owner)),
+            Self::TargetReplaced { target, kind } => write!(f, "{} `{}` is replaced", words(kind), short(target)),
+            Self::TargetCreated { target, kind } => write!(f, "{} `{}` is made anew", words(kind), short(target)),
+            Self::OwnerReplaced { owner, kind } => write!(f, "its {} `{}` is replaced", words(kind), short(owner)),
             Self::Failed { why } => write!(f, "it failed: {why}"),
             Self::Interrupted => f.write_str("an interrupted apply asked for it"),
             Self::Scheduled { at } => write!(f, "starts {at}"),
@@ -387,6 +387,11 @@ impl fmt::Display for Reason {
             Self::Refreshed => f.write_str("its recorded attributes are out of date"),
         }
     }
+}
+
+/// A kind as people say it.
+fn words(kind: &str) -> String {
+    kind.replace('_', " ")
 }
 
 /// An address without its section: what people call the resource.

@@ -55,8 +55,7 @@ pub(super) fn order(actions: &BTreeMap<Address, Action>, desired: &Desired, stat
     builder.steps(state, desired);
     builder.forward(desired);
     builder.backward(state, desired);
-    builder.handovers(state, desired);
-    builder.new_before_old(desired);
+    builder.preferences(state, desired);
     let edges = builder.edges.into_iter().map(|((before, after), accepted)| Edge { before, after, accepted }).collect();
     (builder.steps, edges)
 }
@@ -155,9 +154,7 @@ impl Builder<'_> {
         }
         for (own, theirs) in pairs {
             // Groups may name each other in their rules; then either goes first.
-            if !self.after(theirs).contains(&own) {
-                self.edge(Some(own), Some(theirs), false);
-            }
+            self.prefer(own, theirs, false);
         }
     }
 
@@ -167,10 +164,8 @@ impl Builder<'_> {
             let Some(delete) = self.find(&resource.address, StepOperation::Delete) else { continue };
             for need in &resource.needs {
                 let is_new = self.actions.get(&need.address).is_some_and(|action| action.verb == Verb::Create);
-                if let Some(theirs) = self.making(&need.address).filter(|_| is_new)
-                    && !self.after(delete).contains(&theirs)
-                {
-                    self.edge(Some(theirs), Some(delete), need.until == Until::Accepted);
+                if let Some(theirs) = self.making(&need.address).filter(|_| is_new) {
+                    self.prefer(theirs, delete, need.until == Until::Accepted);
                 }
             }
         }
@@ -228,17 +223,52 @@ impl Builder<'_> {
                 let theirs = self.find(need, StepOperation::Delete);
                 let own = self.find(address, StepOperation::Delete);
                 self.edge(own, theirs, false);
-                if own.is_none() && !still_needs(desired, address, need) {
-                    // The spec dropped the reference: the update that lets go comes first.
-                    self.edge(self.find(address, StepOperation::Update), theirs, false);
-                }
             }
         }
-        self.holders();
         for (holder, target) in let_go_pairs(self.actions, desired, state) {
             let let_go = self.find(&holder, StepOperation::LetGo);
             self.edge(let_go, self.find(&target, StepOperation::Delete), false);
             self.edge(let_go, self.find(&holder, StepOperation::Update), false);
+        }
+    }
+
+    /// What is better done first, and often must be. Where it would close a circle, the other order stands.
+    fn preferences(&mut self, state: &State, desired: &Desired) {
+        self.holders();
+        self.updates_let_go(state, desired);
+        self.handovers(state, desired);
+        self.leave_before_update(state);
+        self.new_before_old(desired);
+    }
+
+    /// An edge, unless it would close a circle with those so far.
+    fn prefer(&mut self, before: usize, after: usize, accepted: bool) {
+        if !self.after(after).contains(&before) {
+            self.edge(Some(before), Some(after), accepted);
+        }
+    }
+
+    /// Where the spec dropped a reference, the update that lets go comes before the delete of what was let go.
+    fn updates_let_go(&mut self, state: &State, desired: &Desired) {
+        for (address, record) in &state.resources {
+            let Some(own) = self.find(address, StepOperation::Update) else { continue };
+            for need in record.needs.iter().filter(|need| !still_needs(desired, address, need)) {
+                if let Some(theirs) = self.find(need, StepOperation::Delete) {
+                    self.prefer(own, theirs, false);
+                }
+            }
+        }
+    }
+
+    /// What is deleted leaves what it needed before that is updated: a volume that grows cannot be detached meanwhile.
+    fn leave_before_update(&mut self, state: &State) {
+        for (address, record) in &state.resources {
+            let Some(own) = self.find(address, StepOperation::Delete) else { continue };
+            for need in &record.needs {
+                if let Some(update) = self.find(need, StepOperation::Update) {
+                    self.prefer(own, update, false);
+                }
+            }
         }
     }
 }

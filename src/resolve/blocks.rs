@@ -10,7 +10,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds::schema::{NameRule, RefChange, Until};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, InstanceKey, SiteAlias, Value};
-use crate::spec::{Block, Node, Spanned, Spec, Yaml, suggest};
+use crate::spec::{Block, Node, Spanned, Spec, Yaml};
+use crate::suggest;
 
 /// Builds resources from blocks.
 pub struct Builder<'a> {
@@ -106,7 +107,8 @@ impl<'a> Builder<'a> {
             key: Some(&key),
             each,
         };
-        let mut decoder = Decoder { scope, files: inputs.files, failed: false, diagnostics: self.diagnostics };
+        let mut decoder =
+            Decoder { scope, files: inputs.files, write_only: false, failed: false, diagnostics: self.diagnostics };
         // `name` is taken from the block; its table entry is for the differ, so it is not missing here.
         let mut fields = decoder.fields(&block.fields, schema.fields, &what, block.name_span);
         let failed = decoder.failed;
@@ -128,6 +130,7 @@ impl<'a> Builder<'a> {
             self.diagnostics.push(error);
         }
         self.check_ignored(block, kind);
+        self.check_length(block, address);
         let Some(site) = site else { return Vec::new() };
         let parts = kind.derive(address, &mut fields);
         let mut resources = vec![Resource {
@@ -272,6 +275,19 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The stamp on an object holds the stack's name and the address, and must fit into a field of 255 characters with
+    /// the user's own description and a part's name beside it.
+    fn check_length(&mut self, block: &Block, address: &Address) {
+        const MOST: usize = 120;
+        let length = self.spec.stack.value.len() + address.to_string().len();
+        if length > MOST {
+            let text =
+                format!("`{address}` and the stack's name have {length} characters together; {MOST} is the most");
+            let error = Diagnostic::error("too-long", block.name_span, text);
+            self.diagnostics.push(error.help("shorten the block's name, its instances' keys, or the stack's name"));
+        }
+    }
+
     fn depends_on(&mut self, block: &Block) -> Vec<Need> {
         let mut needs = Vec::new();
         for other in &block.depends_on {
@@ -309,6 +325,7 @@ fn renamed_from(was: &Address, to: &Address) -> Address {
 fn output(node: &Node, scope: &Scope<'_>) -> Result<Value, Diagnostic> {
     Ok(match &node.value {
         Yaml::String(raw) => match text::read(raw, node.span, scope)? {
+            Text::Known(Value::Secret(secret)) => return Err(text::misplaced_secret(secret.source(), node.span)),
             Text::Known(value) => value,
             Text::Later(template) => Value::Template(template),
         },

@@ -8,9 +8,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds;
 use crate::kinds::schema::{Field, Literal, RefType, Type};
 use crate::model::{Address, Fields, Reference, Target, Value};
-use crate::spec::suggest;
 use crate::spec::template::parse_reference;
 use crate::spec::{Key, Node, Yaml};
+use crate::suggest;
 
 /// Reads the files that a spec names (public keys, user data); the only thing a spec asks of the machine.
 pub trait Files {
@@ -29,6 +29,8 @@ pub struct Decoder<'a> {
     pub scope: Scope<'a>,
     /// Files that fields name.
     pub files: &'a dyn Files,
+    /// Whether the service never shows the field again, so that a secret may stand in it.
+    pub write_only: bool,
     /// Whether anything could not be read.
     pub failed: bool,
     /// Where mistakes go.
@@ -44,7 +46,10 @@ impl Decoder<'_> {
                 self.unknown_field(key, table, what);
                 continue;
             };
-            if let Some(value) = self.value(node, &field.ty)
+            self.write_only = field.write_only;
+            let value = self.value(node, &field.ty);
+            self.write_only = false;
+            if let Some(value) = value
                 && !value.is_null()
             {
                 fields.insert(field.name.to_owned(), value);
@@ -76,6 +81,10 @@ impl Decoder<'_> {
             && !matches!(ty, Type::Ref(_) | Type::WordOr(_, Type::Ref(_)))
         {
             return match text::read(raw, node.span, &self.scope) {
+                Ok(Text::Known(Value::Secret(secret))) if !self.write_only => {
+                    self.fail(text::misplaced_secret(secret.source(), node.span))
+                }
+                Ok(Text::Known(secret @ Value::Secret(_))) => Some(secret),
                 Ok(Text::Known(value)) => self.typed(&to_node(&value, node.span), ty, true),
                 Ok(Text::Later(template)) => self.later(Value::Template(template), ty, node.span),
                 Err(error) => self.fail(error),
@@ -429,7 +438,7 @@ pub fn describe(value: &Yaml) -> String {
 #[must_use]
 pub fn to_node(value: &Value, span: Span) -> Node {
     let value = match value {
-        Value::Null | Value::Ref(_) | Value::Template(_) | Value::Unknown(_) => Yaml::Null,
+        Value::Null | Value::Ref(_) | Value::Template(_) | Value::Unknown(_) | Value::Secret(_) => Yaml::Null,
         Value::Bool(flag) => Yaml::Bool(*flag),
         Value::Int(number) => Yaml::Int(*number),
         Value::String(text) => Yaml::String(text.clone()),

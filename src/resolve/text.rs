@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::kinds;
-use crate::model::{Address, InstanceKey, Part, SiteIdentity, Template, Value};
+use crate::model::{Address, InstanceKey, Part, Secret, SiteIdentity, Template, Value};
 use crate::plan::bind::step_into;
 use crate::spec::Spec;
-use crate::spec::suggest;
 use crate::spec::template::{Expr, InstanceExpr, TextPart, parse_text};
 use crate::spec::variables::Settled;
+use crate::suggest;
 
 /// What `${…}` may name in one place of a spec.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +68,9 @@ pub fn has_references(text: &str) -> bool {
 /// A reference to what is not there, or not known in this place.
 pub fn read(text: &str, span: Span, scope: &Scope<'_>) -> Result<Text, Diagnostic> {
     let parts = parse_text(text, span)?;
+    if let Some(secret) = sensitive(&parts, scope) {
+        return read_secret(secret, &parts, span, scope);
+    }
     if let [TextPart::Expr(expr)] = parts.as_slice() {
         return Ok(match find(expr, span, scope)? {
             Found::Value(value) => Text::Known(value),
@@ -98,12 +101,48 @@ pub fn read(text: &str, span: Span, scope: &Scope<'_>) -> Result<Text, Diagnosti
     })
 }
 
+/// The sensitive variables that a text names: `var.token`.
+fn sensitive(parts: &[TextPart], scope: &Scope<'_>) -> Option<String> {
+    let names: Vec<String> = parts
+        .iter()
+        .filter_map(|part| match part {
+            TextPart::Expr(Expr::Var(name)) if scope.variables.get(name).is_some_and(|settled| settled.sensitive) => {
+                Some(format!("var.{name}"))
+            }
+            _ => None,
+        })
+        .collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// A text with a secret in it is a secret as a whole.
+fn read_secret(source: String, parts: &[TextPart], span: Span, scope: &Scope<'_>) -> Result<Text, Diagnostic> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            TextPart::Literal(literal) => text.push_str(literal),
+            TextPart::Expr(expr) => match find(expr, span, scope)? {
+                Found::Value(value) => text.push_str(&word(&value, span)?),
+                Found::Attribute(_) => {
+                    return Err(Diagnostic::error(
+                        "misplaced-secret",
+                        span,
+                        "a text cannot hold both a sensitive variable and an attribute that is known after an apply",
+                    ));
+                }
+            },
+        }
+    }
+    Ok(Text::Known(Value::Secret(Secret::new(source, text))))
+}
+
 /// Reads a text that must be known before anything is asked of a cloud: a name, a site, a count.
 ///
 /// # Errors
 /// As [`read`]; and where the text names what is known only after an apply.
 pub fn read_static(text: &str, span: Span, scope: &Scope<'_>) -> Result<Value, Diagnostic> {
     match read(text, span, scope)? {
+        Text::Known(Value::Secret(secret)) => Err(misplaced_secret(secret.source(), span)),
         Text::Known(value) => Ok(value),
         Text::Later(_) => Err(Diagnostic::error(
             "known-too-late",
@@ -112,6 +151,13 @@ pub fn read_static(text: &str, span: Span, scope: &Scope<'_>) -> Result<Value, D
         )
         .help("use a variable, or write the value")),
     }
+}
+
+/// A sensitive value where others would see it.
+#[must_use]
+pub fn misplaced_secret(source: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("misplaced-secret", span, format!("`{source}` is sensitive and would be shown here"))
+        .help("a sensitive variable may stand in `user_data`; services show other fields to the whole project")
 }
 
 /// A scalar as text within other text.

@@ -24,7 +24,6 @@ pub mod json_schema;
 pub mod load;
 pub mod names;
 pub mod parse;
-pub mod suggest;
 pub mod template;
 pub mod variables;
 pub mod yaml;

@@ -11,9 +11,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::load::Loaded;
-use super::{Key, Node, Spanned, Spec, Yaml, names, suggest};
+use super::{Key, Node, Spanned, Spec, Yaml, names};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
 use crate::model::SiteAlias;
+use crate::suggest;
 
 mod block;
 mod declare;

@@ -13,9 +13,9 @@
 //! - An instance is told by what is known before anything is made, so attributes may not stand inside `[…]`.
 
 use super::Spanned;
-use super::suggest;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::model::InstanceKey;
+use crate::suggest;
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]

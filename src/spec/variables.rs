@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 
 use super::load::{Given, GivenBy, GivenValue};
-use super::{Node, Spec, Variable, VariableType, Yaml, suggest, yaml};
+use super::{Node, Spec, Variable, VariableType, Yaml, yaml};
 use crate::diagnostic::{Diagnostic, Diagnostics, Sources, Span};
 use crate::model::{Json, Value};
+use crate::suggest;
 
 /// A variable's value.
 #[derive(Clone, PartialEq)]

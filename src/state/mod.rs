@@ -23,7 +23,6 @@ pub mod edit;
 pub mod error;
 pub mod file;
 pub mod format;
-mod hex;
 pub mod journal;
 pub mod lock;
 pub mod recover;

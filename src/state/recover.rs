@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ring::digest;
 
 use super::error::Candidate;
-use super::{Error, Origin, ResourceState, State, Status, hex};
+use super::{Error, Origin, ResourceState, State, Status};
+use crate::hex;
 use crate::kinds::Kind;
 use crate::kinds::kind::{Claim, Readiness, Seen};
 use crate::model::{Address, Fields, Reference, RemoteId, SiteAlias, Target, Value};

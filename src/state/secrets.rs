@@ -26,7 +26,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, pbkdf2};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
-use super::{Error, Loaded, hex};
+use super::{Error, Loaded};
+use crate::hex;
 use crate::model::{Json, Value};
 
 /// How every sealed secret starts.

@@ -79,18 +79,19 @@ fn names(before: &Value, after: &Value, ty: Option<&Type>, labels: &Labels) -> (
     if left != right {
         return (left, right);
     }
-    (with_id(before, left), with_id(after, right))
+    (with_id(before, left, labels), with_id(after, right, labels))
 }
 
-fn with_id(value: &Value, text: String) -> String {
+fn with_id(value: &Value, text: String, labels: &Labels) -> String {
     match value {
         Value::Ref(reference) => match &reference.id {
+            Some(id) if id.0 == text => text,
             Some(id) => format!("{text} ({id})"),
             None => format!("{text} {UNKNOWN}"),
         },
         Value::List(items) if items.iter().any(|item| matches!(item, Value::Ref(_))) => {
             let items: Vec<_> =
-                items.iter().map(|item| with_id(item, value::inline(item, None, &Labels::default()))).collect();
+                items.iter().map(|item| with_id(item, value::inline(item, None, labels), labels)).collect();
             format!("[{}]", items.join(", "))
         }
         _ => text,

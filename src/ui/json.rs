@@ -178,6 +178,7 @@ pub fn value_json(value: &Value) -> Json {
             Json::Object(fields.iter().map(|(key, value)| (key.clone(), value_json(value))).collect())
         }
         Value::Template(template) => json!({ "$template": template.to_string() }),
+        Value::Secret(_) => json!({ "$sensitive": true }),
         Value::Unknown(address) => json!({ "$unknown": address }),
         Value::Ref(Reference { kind, target, id }) => {
             let name = match target {

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::kinds;
 use crate::kinds::kind::{Effect, FieldChange};
 use crate::kinds::schema::{Field, Schema};
 use crate::model::{Address, Json, Value};
@@ -19,19 +20,6 @@ use crate::plan::{Action, Mode, Plan, Reason, Report, StepOperation, Verb};
 use super::diff::{Layout, Shown, show_change, show_value};
 use super::style::{Styles, paint, printable};
 use super::value::{Labels, SENSITIVE};
-
-/// The sections in the order in which they come into being; others follow.
-const ORDER: [&str; 9] = [
-    "leases",
-    "keypairs",
-    "security_groups",
-    "networks",
-    "routers",
-    "volumes",
-    "servers",
-    "floating_ips",
-    "attachments",
-];
 
 /// What is shown of a plan, and how.
 pub struct PlanView<'a> {
@@ -78,8 +66,9 @@ pub fn is_internal(field: &Field) -> bool {
 /// Where a resource stands in a reader's order; a destroy reads the other way round.
 #[must_use]
 pub fn order(address: &Address, mode: Mode) -> (usize, Address) {
-    let rank = ORDER.iter().position(|section| *section == address.section).unwrap_or(ORDER.len());
-    (if mode == Mode::Destroy { ORDER.len() - rank } else { rank }, address.clone())
+    let sections = kinds::sections();
+    let rank = sections.iter().position(|section| *section == address.section).unwrap_or(sections.len());
+    (if mode == Mode::Destroy { sections.len() - rank } else { rank }, address.clone())
 }
 
 /// The plan's text.

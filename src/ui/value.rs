@@ -76,6 +76,7 @@ fn one_line(value: &Value, ty: Option<&Type>, labels: &Labels, nested: bool) -> 
         Value::Int(number) => int(*number, ty),
         Value::String(text) => quoted(text, nested),
         Value::Unknown(_) => UNKNOWN.to_owned(),
+        Value::Secret(_) => SENSITIVE.to_owned(),
         Value::Template(template) => printable(&template.to_string()).into_owned(),
         Value::Ref(reference) => labels.label(reference),
         Value::List(items) => {

@@ -167,6 +167,9 @@ fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
         return Err(Fault::bad("Cannot modify the start date of already started leases"));
     }
     check_prolonged(cx, &lease, start, end)?;
+    if wanted.list("reservations").iter().any(|one| !one.has("id")) {
+        return Err(Fault::bad("Missing parameter reservation ID"));
+    }
     reservations::update(cx, &mut lease, wanted.list("reservations"), (start, end))?;
     if wanted.has("name") {
         lease.set("name", wanted["name"].clone());

@@ -28,11 +28,12 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         (&Method::GET, ["v1", "floatingips"]) => Ok(Reply::ok(json!({"floatingips": floating_ips()}))),
         _ => Err(Fault::no_route()),
     };
-    answer
-        .unwrap_or_else(|fault| refuse(&fault))
-        .header("vary", "OpenStack-API-Version")
-        .header("openstack-api-version", "reservation 1.0")
-        .header("x-openstack-request-id", format!("req-{}", new_id()))
+    let versioned = !matches!(&answer, Err(fault) if fault.kind == "route" || fault.status == 405);
+    let mut reply = answer.unwrap_or_else(|fault| refuse(&fault));
+    if versioned {
+        reply = reply.header("vary", "OpenStack-API-Version").header("openstack-api-version", "reservation 1.0");
+    }
+    reply.header("x-openstack-request-id", format!("req-{}", new_id()))
 }
 
 fn refuse(fault: &Fault) -> Reply {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::inventory;
-use crate::embedded::catalogue::{RESERVABLE_ADDRESSES, RESERVABLE_INSTANCES, fixed_id, public_network};
+use crate::embedded::catalogue::{Profile, RESERVABLE_ADDRESSES, RESERVABLE_INSTANCES, fixed_id, public_network};
 use crate::embedded::nova::flavors;
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Cx, Fault, new_id};
@@ -46,6 +46,8 @@ pub fn grant(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json]) -> Result<J
         "flavor:instance" => flavor(cx, asked, span, so_far)?,
         "physical:host" => hosts(cx, asked, span, so_far)?,
         "virtual:floatingip" => floating_ips(cx, asked, span, so_far)?,
+        // Only Chameleon's bare-metal sites reserve networks.
+        "network" if cx.profile == Profile::ChameleonChi => network(asked)?,
         _ => return Err(Fault::new(500, format!("The {kind} resource type is not supported"))),
     };
     if !one.has("id") {
@@ -134,7 +136,8 @@ fn requirements(asked: &Json) -> Result<Option<Json>, Fault> {
 
 /// As many free hosts that fit as there are, up to `max`; refused if fewer than `min`.
 fn choose_hosts(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json], but: &str) -> Result<Vec<Json>, Fault> {
-    let (min, max) = (count(asked, "min")?, count(asked, "max")?);
+    let malformed = |key| move |_| Fault::bad(format!("Malformed parameter {key}"));
+    let (min, max) = (count(asked, "min").map_err(malformed("min"))?, count(asked, "max").map_err(malformed("max"))?);
     if min > max {
         return Err(Fault::bad("Invalid values for min/max of hosts. Max must be equal to or larger than min."));
     }
@@ -176,6 +179,16 @@ fn floating_ips(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json]) -> Resul
     }
     free.truncate(amount);
     Ok(json!({"network_id": asked["network_id"], "amount": amount, "required_floatingips": wanted, "_addresses": free}))
+}
+
+/// A network of the project's own, made when the lease starts.
+fn network(asked: &Json) -> Result<Json, Fault> {
+    require(asked, &["network_name", "network_properties", "resource_properties"])?;
+    Ok(json!({
+        "network_name": asked["network_name"], "network_description": asked.get("network_description"),
+        "network_properties": asked["network_properties"], "resource_properties": asked["resource_properties"],
+        "network_id": null,
+    }))
 }
 
 /// Changes a lease's reservations as asked, and makes sure that all of them still fit in the lease's new span.

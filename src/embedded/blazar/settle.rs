@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::embedded::neutron::floatingips;
+use crate::embedded::neutron::{floatingips, networks};
 use crate::embedded::nova;
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Cx, Who};
@@ -22,7 +22,7 @@ pub fn lease(cx: &mut Cx<'_>, id: &str) {
             lease.set("_due", cx.after(TO_ACTIVE));
         }
         "STARTING" => {
-            start(cx, &lease);
+            start(cx, &mut lease);
             lease.set("status", "ACTIVE");
             mark(cx, &mut lease, "active", "start_lease");
             lease.set("_due", lease.int("_end").max(cx.now));
@@ -51,19 +51,24 @@ fn mark(cx: &Cx<'_>, lease: &mut Json, status: &str, event: &str) {
     }
 }
 
-fn start(cx: &mut Cx<'_>, lease: &Json) {
+fn start(cx: &mut Cx<'_>, lease: &mut Json) {
     cx.who = Who {
         user_id: lease.text("user_id").to_owned(),
         project_id: lease.text("project_id").to_owned(),
         restricted: false,
     };
-    for one in lease.list("reservations") {
+    let project = lease["project_id"].clone();
+    for one in lease.get_mut("reservations").and_then(Json::as_array_mut).into_iter().flatten() {
+        if one.text("resource_type") == "network" {
+            let network = networks::make(cx, &json!({"name": one["network_name"]}));
+            one.set("network_id", network["id"].clone());
+        }
         let id = one.text("id");
         if one.text("resource_type") == "flavor:instance" {
             let class = format!("resources:CUSTOM_RESERVATION_{}", id.to_uppercase().replace('-', "_"));
             let flavor = json!({
                 "id": id, "name": format!("reservation:{id}"), "vcpus": one["vcpus"], "ram": one["memory_mb"],
-                "disk": one["disk_gb"], "public": false, "project_id": lease["project_id"], "_amount": one["amount"],
+                "disk": one["disk_gb"], "public": false, "project_id": project, "_amount": one["amount"],
                 "extra_specs": {"aggregate_instance_extra_specs:reservation": id, class: "1"},
             });
             cx.state.put(Table::Flavors, id, flavor);
@@ -75,7 +80,7 @@ fn start(cx: &mut Cx<'_>, lease: &Json) {
     }
 }
 
-/// Deletes what stands on the lease: its servers, its flavors, its floating IPs.
+/// Deletes what stands on the lease: its servers, its flavors, its floating IPs, its networks.
 pub fn release(cx: &mut Cx<'_>, lease: &Json) {
     for one in lease.list("reservations") {
         let id = one.text("id");
@@ -94,6 +99,9 @@ pub fn release(cx: &mut Cx<'_>, lease: &Json) {
             .collect();
         for address in addresses {
             floatingips::remove(cx, &address);
+        }
+        if one.text("resource_type") == "network" {
+            networks::remove(cx, one.text("network_id"));
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::find_type;
 use super::volumes::{find, within_quota};
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_id};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_id, repr};
 use crate::model::Json;
 
 /// Seconds to extend or retype.
@@ -18,15 +18,15 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
     let doc = find(cx, id)?;
     let body = cx.call.json().unwrap_or_default();
     let Some((name, given)) = body.as_object().and_then(|map| map.iter().next()) else {
-        return Err(Fault::bad(
-            "There is no such action: . Verify the request body and Content-Type header and try again.",
-        ));
+        return Err(Fault::bad("Malformed request body"));
     };
     match name.as_str() {
         "os-extend" => extend(cx, &doc, given),
         "os-retype" => retype(cx, &doc, given),
         "os-set_bootable" => {
-            let bootable = given.flag("bootable");
+            let Some(bootable) = given.get("bootable").and_then(Json::as_bool) else {
+                return Err(lacks("os-set_bootable", given, "bootable"));
+            };
             change(cx, id, |doc| doc.set("bootable", bootable));
             Ok(Reply::empty(200))
         }
@@ -36,6 +36,12 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
             Ok(Reply::empty(202))
         }
         "os-set_image_metadata" | "os-unset_image_metadata" | "os-show_image_metadata" => Ok(Reply::empty(200)),
+        "os-detach" if !doc.list("attachments").is_empty() => {
+            let server = doc.list("attachments")[0].text("server_id");
+            let text =
+                format!("ConflictNovaUsingAttachment: Detach volume from instance {server} using the Compute API");
+            Err(Fault::conflict(text))
+        }
         "os-reset_status" | "os-force_delete" | "os-force_detach" | "os-migrate_volume" => {
             let rule = name.trim_start_matches("os-");
             Err(Fault::forbidden(format!(
@@ -46,6 +52,11 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
             "There is no such action: {name}. Verify the request body and Content-Type header and try again."
         ))),
     }
+}
+
+fn lacks(action: &str, given: &Json, key: &str) -> Fault {
+    let shown = repr(given);
+    Fault::bad(format!("Invalid input for field/attribute {action}. Value: {shown}. '{key}' is a required property"))
 }
 
 fn change(cx: &mut Cx<'_>, id: &str, change: impl FnOnce(&mut Json)) {
@@ -59,7 +70,15 @@ fn change(cx: &mut Cx<'_>, id: &str, change: impl FnOnce(&mut Json)) {
 fn extend(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
     let (id, size, status) = (doc.text("id"), doc.int("size"), doc.text("status"));
     let given_size = given.get("new_size").and_then(|size| size.as_i64().or_else(|| size.as_str()?.parse().ok()));
-    let wanted = given_size.ok_or_else(|| Fault::bad("'new_size' is a required property"))?;
+    if !given.has("new_size") {
+        return Err(lacks("os-extend", given, "new_size"));
+    }
+    let wanted = given_size.ok_or_else(|| {
+        let text = given["new_size"].as_str().unwrap_or_default();
+        Fault::bad(format!(
+            "Invalid input for field/attribute new_size. Value: {text}. '{text}' does not match '^[0-9]+$'"
+        ))
+    })?;
     if status == "in-use" && !cx.at_least(42) || !["available", "in-use"].contains(&status) {
         return Err(Fault::bad(format!(
             "Invalid volume: Volume {id} status must be '{{'status': 'available'}}' to extend, currently {status}."
@@ -83,6 +102,9 @@ fn extend(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
 
 fn retype(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
     let (id, status) = (doc.text("id"), doc.text("status"));
+    if !given.has("new_type") {
+        return Err(lacks("os-retype", given, "new_type"));
+    }
     let wanted = find_type(given.text("new_type"))?;
     if !["available", "in-use"].contains(&status) || wanted == doc.text("volume_type") {
         return Err(Fault::bad(

@@ -22,25 +22,23 @@ const NEWEST: (u32, u32) = (3, 70);
 pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     let request = format!("req-{}", new_id());
     cx.version = (3, 0);
-    let reply = match path {
-        [] => Reply { status: 300, ..versions(cx) },
+    let (reply, versioned) = match path {
+        [] => (Reply { status: 300, ..versions(cx) }, true),
         _ => inside(cx, path),
     };
     let (major, minor) = cx.version;
-    let reply = if reply.status == 401 {
+    let reply = if !versioned {
         reply
     } else {
-        reply
-            .header("openstack-api-version", format!("volume {major}.{minor}"))
-            .header("vary", "OpenStack-API-Version")
-            .header("x-compute-request-id", request.as_str())
+        reply.header("openstack-api-version", format!("volume {major}.{minor}")).header("vary", "OpenStack-API-Version")
     };
     reply.header("x-openstack-request-id", request)
 }
 
-fn inside(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
+/// The answer, and whether it tells its microversion: those of no address and of nobody do not.
+fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, bool) {
     let Some(token) = tokens::of_request(cx).filter(|token| !token.text("project_id").is_empty()) else {
-        return unauthorized(cx);
+        return (unauthorized(cx), false);
     };
     cx.who = tokens::who(&token);
     let asked = cx.call.header("openstack-api-version").and_then(|text| text.strip_prefix("volume "));
@@ -53,7 +51,8 @@ fn inside(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         ["v3", rest @ ..] => route(cx, rest),
         _ => Err(Fault::no_route()),
     });
-    answer.unwrap_or_else(|fault| refuse(&fault))
+    let versioned = !matches!(&answer, Err(fault) if fault.kind == "route");
+    (answer.unwrap_or_else(|fault| refuse(&fault)), versioned)
 }
 
 fn negotiate(cx: &mut Cx<'_>, asked: Option<String>) -> Result<(), Fault> {
@@ -114,18 +113,31 @@ fn route(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
             let zone = json!({"zoneName": "nova", "zoneState": {"available": true}});
             Ok(Reply::ok(json!({"availabilityZoneInfo": [zone]})))
         }
-        (&Method::GET, ["attachments" | "snapshots" | "backups" | "groups", "detail"]) if path[0] != "attachments" => {
-            Ok(Reply::ok(json!({path[0]: []})))
+        (&Method::GET, ["groups", ..]) if !cx.at_least(13) => Err(too_old()),
+        (&Method::GET, ["attachments", ..]) if !cx.at_least(27) => Err(too_old()),
+        (&Method::GET, ["messages"]) if !cx.at_least(3) => Err(too_old()),
+        (&Method::GET, [empty @ ("snapshots" | "backups" | "groups" | "messages")])
+        | (&Method::GET, [empty @ ("snapshots" | "backups" | "groups"), "detail"]) => {
+            Ok(Reply::ok(json!({*empty: []})))
         }
-        (&Method::GET, [empty @ ("snapshots" | "backups" | "groups" | "os-volume-transfer")]) => {
-            let key = if *empty == "os-volume-transfer" { "transfers" } else { empty };
-            Ok(Reply::ok(json!({key: []})))
-        }
+        (&Method::GET, ["os-volume-transfer" | "volume-transfers", ..]) => Ok(Reply::ok(json!({"transfers": []}))),
+        (&Method::GET, ["os-services"]) => Err(not_allowed("volume_extension:services:index")),
+        (&Method::GET, ["qos-specs"]) => Err(not_allowed("volume_extension:qos_specs_manage:get_all")),
+        (&Method::GET, ["scheduler-stats", ..]) => Err(not_allowed("scheduler_extension:scheduler_stats:get_pools")),
         (&Method::GET, ["snapshots", id]) => Err(Fault::missing(format!("Snapshot {id} could not be found."))),
         (&Method::GET, ["attachments"] | ["attachments", "detail"]) => Ok(attachments(cx)),
         (&Method::GET, ["extensions"]) => Ok(Reply::ok(json!({"extensions": []}))),
         _ => Err(Fault::no_route()),
     }
+}
+
+fn not_allowed(rule: &str) -> Fault {
+    Fault::forbidden(format!("Policy doesn't allow {rule} to be performed."))
+}
+
+/// The refusal of what only newer microversions have.
+fn too_old() -> Fault {
+    Fault::missing("The resource could not be found.")
 }
 
 fn type_view(name: &str, description: &str) -> Json {
@@ -152,7 +164,9 @@ fn types(path: &[&str]) -> Answer {
         }
         ["default"] => {
             let (name, description) = VOLUME_TYPES[0];
-            Ok(Reply::ok(json!({"volume_type": type_view(name, description)})))
+            let mut view = type_view(name, description);
+            view.unset("os-volume-type-access:is_public");
+            Ok(Reply::ok(json!({"volume_type": view})))
         }
         [wanted] => {
             let found = VOLUME_TYPES.iter().find(|(name, _)| type_id(name) == *wanted || name == wanted);
@@ -194,6 +208,12 @@ fn quotas(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         }
         _ => return Err(Fault::no_route()),
     };
+    let unlimited = if with_usage { json!({"limit": -1, "in_use": 0, "reserved": 0}) } else { json!(-1) };
+    for (name, _) in VOLUME_TYPES {
+        for what in ["volumes", "gigabytes", "snapshots"] {
+            set.set(&format!("{what}_{name}"), unlimited.clone());
+        }
+    }
     set.set("id", project);
     Ok(Reply::ok(json!({"quota_set": set})))
 }

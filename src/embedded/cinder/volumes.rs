@@ -24,6 +24,7 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
     match (&method, path) {
         (&Method::GET, []) => list(cx, "volumes", brief),
         (&Method::GET, ["detail"]) => list(cx, "volumes/detail", |cx, doc| detail(cx, doc, true)),
+        (&Method::GET, ["summary"]) if !cx.at_least(12) => Err(missing("summary")),
         (&Method::GET, ["summary"]) => Ok(summary(cx)),
         (&Method::POST, []) => create(cx),
         (&Method::GET, [id]) => {
@@ -168,7 +169,8 @@ fn check_metadata(metadata: &Json) -> Result<(), Fault> {
             return Err(invalid(key, &value.to_string(), &format!("{value} is not of type 'string'")));
         }
         if value.as_str().is_some_and(|text| text.len() > 255) {
-            return Err(invalid(key, value.as_str().unwrap_or_default(), "is too long"));
+            let text = value.as_str().unwrap_or_default();
+            return Err(invalid(key, text, &format!("'{text}' is too long")));
         }
     }
     Ok(())
@@ -214,12 +216,22 @@ pub fn image_metadata(image: &Json) -> Json {
 }
 
 fn create(cx: &mut Cx<'_>) -> Answer {
-    let body = cx.call.json().unwrap_or_default();
+    let body = cx.call.json().ok_or_else(|| Fault::bad("Malformed request body"))?;
     let wanted = body.get("volume").ok_or_else(|| Fault::bad("'volume' is a required property"))?;
+    for key in ["name", "description"] {
+        let text = wanted.text(key);
+        if text.len() > 255 {
+            let length = text.chars().count();
+            return Err(Fault::bad(format!("Invalid input received: {key} has {length} characters, more than 255.")));
+        }
+    }
     let size = size(wanted)?;
     check_metadata(&wanted["metadata"])?;
     if wanted.has("snapshot_id") {
         return Err(Fault::missing(format!("Snapshot {} could not be found.", wanted.text("snapshot_id"))));
+    }
+    if wanted.has("source_volid") {
+        return Err(missing(wanted.text("source_volid")));
     }
     let size = size.ok_or_else(|| {
         Fault::bad("The server could not comply with the request since it is either malformed or otherwise incorrect.")
@@ -296,7 +308,8 @@ fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
             return Ok(Reply::ok(json!({"meta": {*key: value}})));
         }
         (&Method::POST | &Method::PUT, []) => {
-            let wanted = body.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
+            let wanted = body.get("metadata").and_then(Json::as_object).cloned();
+            let wanted = wanted.ok_or_else(|| Fault::bad("'metadata' is a required property"))?;
             check_metadata(&Json::Object(wanted.clone()))?;
             if method == Method::PUT {
                 doc.set("metadata", json!({}));

@@ -39,7 +39,7 @@ pub fn handle(cx: &mut Cx<'_>, user: &str, path: &[&str]) -> Answer {
             cx.state.remove(Table::Credentials, id);
             Ok(Reply::empty(204))
         }
-        _ => Err(Fault::new(405, "")),
+        _ => Err(Fault::new(405, "OPTIONS, GET, HEAD, POST")),
     }
 }
 
@@ -64,7 +64,8 @@ fn role(name: &str) -> Json {
 fn create(cx: &mut Cx<'_>) -> Answer {
     refuse_restricted(cx)?;
     let body = cx.call.json().unwrap_or_default();
-    let wanted = body.get("application_credential").cloned().unwrap_or_default();
+    let wanted = body.get("application_credential").cloned();
+    let wanted = wanted.ok_or_else(|| Fault::bad("'application_credential' is a required property"))?;
     if !wanted.has("name") {
         return Err(Fault::bad(format!(
             "Invalid input for field/attribute application_credential. Value: {wanted}. 'name' is a required property"

@@ -60,15 +60,23 @@ fn versions(cx: &Cx<'_>) -> Reply {
 fn refuse(cx: &Cx<'_>, fault: &Fault) -> Reply {
     let title = match fault.status {
         400 => "Bad Request",
-        401 => return unauthorized(cx),
+        401 if fault.message.is_empty() => return unauthorized(cx),
+        401 => {
+            let body =
+                json!({"error": {"code": 401, "message": fault.message, "title": "Unauthorized", "identity": {}}});
+            return Reply { headers: unauthorized(cx).headers, ..Reply::json(401, body) };
+        }
         403 => "Forbidden",
         404 if fault.kind == "route" => {
-            let page = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n";
+            let page = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested \
+                        URL was not found on the server. If you entered the URL manually please check your spelling and \
+                        try again.</p>\n";
             return Reply { status: 404, headers: Vec::new(), body: Body::Html(page.to_owned()) };
         }
         404 => "Not Found",
         405 => {
-            return Reply::json(405, json!({"message": "The method is not allowed for the requested URL."}));
+            let reply = Reply::json(405, json!({"message": "The method is not allowed for the requested URL."}));
+            return reply.header("allow", fault.message.as_str());
         }
         409 => "Conflict",
         _ => "Internal Server Error",
@@ -102,7 +110,15 @@ fn v3(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
     match (&method, path) {
         (&Method::GET | &Method::HEAD, ["auth", "tokens"]) => tokens::show(cx),
         (&Method::DELETE, ["auth", "tokens"]) => tokens::revoke(cx),
-        (_, ["auth", "tokens"]) => Err(Fault::new(405, "")),
+        (_, ["auth", "tokens"]) => Err(Fault::new(405, "OPTIONS, GET, HEAD, DELETE, POST")),
+        (&Method::GET, ["auth", "system"]) => {
+            let here = format!("{}{}", cx.call.base, cx.call.target);
+            Ok(Reply::ok(json!({"system": [], "links": {"self": here}})))
+        }
+        (&Method::GET, ["credentials"]) => Ok(list(cx, "credentials", Vec::new())),
+        (&Method::GET, ["users", id, "credentials", "OS-EC2"]) if *id == cx.who.user_id => {
+            Ok(list(cx, "credentials", Vec::new()))
+        }
         (&Method::GET, ["auth", "projects"] | ["OS-FEDERATION", "projects"]) => Ok(projects(cx)),
         (&Method::GET, ["auth", "domains"] | ["OS-FEDERATION", "domains"]) => Ok(list(cx, "domains", Vec::new())),
         (&Method::GET, ["auth", "catalog"]) => Ok(Reply::ok(json!({

@@ -48,7 +48,10 @@ pub fn issue(cx: &mut Cx<'_>) -> Answer {
     let body = cx.call.json();
     let auth = body.as_ref().and_then(|body| body.get("auth"));
     let auth = auth.ok_or_else(|| malformed("Expecting to find auth in request body."))?;
-    let identity = auth.get("identity").ok_or_else(|| malformed("Expecting to find identity in auth."))?;
+    let identity = auth.get("identity").ok_or_else(|| Fault::bad("'identity' is a required property"))?;
+    if !identity.has("methods") {
+        return Err(Fault::bad("Invalid input for field 'identity': 'methods' is a required property"));
+    }
     let method = identity.list("methods").first().and_then(Json::as_str).unwrap_or_default();
     let given = identity.get(method).ok_or_else(|| malformed(&format!("Expecting to find {method} in identity.")))?;
     let sign_in = match method {
@@ -58,11 +61,18 @@ pub fn issue(cx: &mut Cx<'_>) -> Answer {
         _ => return Err(wrong()),
     };
     let project = match (&sign_in.credential, auth.get("scope")) {
+        // A credential has its project; asking for one is refused, even for the same.
+        (Some(_), Some(_)) if method == "application_credential" => return Err(scope_of_credential()),
         (Some(credential), _) => Some(credential.text("project_id").to_owned()),
         (None, Some(scope)) if scope.is_object() => Some(scoped(&sign_in, scope)?),
         _ => None,
     };
     Ok(grant(cx, sign_in, project))
+}
+
+fn scope_of_credential() -> Fault {
+    let why = "Application credentials cannot request a scope.";
+    Fault::new(401, format!("Error authenticating with application credential: {why}"))
 }
 
 /// Signs a federated user in, without a project yet.
@@ -90,7 +100,8 @@ fn by_password(cx: &Cx<'_>, given: &Json) -> Result<SignIn, Fault> {
 }
 
 fn by_token(cx: &Cx<'_>, given: &Json) -> Result<SignIn, Fault> {
-    let token = cx.state.get(Table::Tokens, &hash(given.text("id"))).ok_or_else(wrong)?;
+    let token = cx.state.get(Table::Tokens, &hash(given.text("id")));
+    let token = token.ok_or_else(|| Fault::missing("Could not recognize Fernet token"))?;
     let user = catalogue::user_by_id(token.text("user_id")).ok_or_else(wrong)?;
     let mut methods: Vec<String> =
         token.list("methods").iter().filter_map(|method| method.as_str().map(str::to_owned)).collect();

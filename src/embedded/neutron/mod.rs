@@ -18,7 +18,7 @@ use super::clock;
 use super::keystone::{tokens, unauthorized};
 use super::quota::{self, Quotas};
 use super::tables::{Fields, Table};
-use super::wire::{Answer, Cx, Fault, PageError, Reply, link, new_id, page};
+use super::wire::{Answer, Cx, Fault, PageError, Reply, is_uuid, link, new_id, page, repr};
 use crate::model::Json;
 
 /// The extensions that clients ask for before they use what the extension adds.
@@ -65,6 +65,10 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         return unauthorized(cx).header("x-openstack-request-id", request);
     };
     cx.who = tokens::who(&token);
+    // Neutron has no document at the version's address without its slash.
+    if path == ["v2.0"] && !cx.call.target.split('?').next().unwrap_or_default().ends_with('/') {
+        return refuse(&Fault::no_route()).header("x-openstack-request-id", request);
+    }
     let bare: Vec<&str> = path.iter().map(|segment| segment.strip_suffix(".json").unwrap_or(segment)).collect();
     let answer = match bare.as_slice() {
         ["v2.0", rest @ ..] => route(cx, rest),
@@ -116,9 +120,16 @@ fn route(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         ["availability_zones"] => Ok(Reply::ok(json!({"availability_zones": [
             {"name": "nova", "resource": "network", "state": "available"},
             {"name": "nova", "resource": "router", "state": "available"}]}))),
-        [empty @ ("agents" | "subnetpools" | "address-groups" | "address-scopes")] => {
-            Ok(Reply::ok(json!({empty.replace('-', "_"): []})))
-        }
+        [
+            empty @ ("agents"
+            | "subnetpools"
+            | "address-groups"
+            | "address-scopes"
+            | "rbac-policies"
+            | "network-ip-availabilities"
+            | "flavors"
+            | "service-providers"),
+        ] => Ok(Reply::ok(json!({empty.replace('-', "_"): []}))),
         _ => Err(Fault::no_route()),
     }
 }
@@ -171,14 +182,54 @@ pub fn wanted(cx: &Cx<'_>, key: &str) -> Result<Json, Fault> {
 /// Refuses attributes that the resource does not have, or that cannot be changed once it is made.
 pub fn check_attributes(wanted: &Json, known: &[&str], fixed: &[&str]) -> Result<(), Fault> {
     let Some(map) = wanted.as_object() else { return Ok(()) };
+    let own = ["id", "status", "created_at", "updated_at", "revision_number"];
+    if let Some(key) = map.keys().find(|key| !fixed.is_empty() && own.contains(&key.as_str())) {
+        return Err(Fault::bad(format!("Cannot update read-only attribute {key}")));
+    }
     let strange: Vec<String> =
         map.keys().filter(|key| !known.contains(&key.as_str())).map(|key| format!("'{key}'")).collect();
     if !strange.is_empty() {
         return Err(Fault::bad(format!("Unrecognized attribute(s) {}", strange.join(", "))));
     }
-    match map.keys().find(|key| fixed.contains(&key.as_str())) {
-        Some(key) => Err(Fault::bad(format!("Cannot update read-only attribute {key}"))),
-        None => Ok(()),
+    if let Some(key) = map.keys().find(|key| fixed.contains(&key.as_str())) {
+        return Err(Fault::bad(format!("Cannot update read-only attribute {key}")));
+    }
+    map.iter().try_for_each(|(key, value)| check_kind(key, value))
+}
+
+/// Refuses a value of the wrong kind.
+fn check_kind(key: &str, value: &Json) -> Result<(), Fault> {
+    let invalid = |why: String| Err(Fault::bad(format!("Invalid input for {key}. Reason: {why}")));
+    match key {
+        "name" | "description" | "device_id" | "device_owner" => match value {
+            Json::String(text) if text.len() > 255 => invalid(format!("'{text}' exceeds maximum length of 255.")),
+            Json::String(_) => Ok(()),
+            other => invalid(format!("'{}' is not a valid string.", repr(other).trim_matches('\''))),
+        },
+        "admin_state_up" | "shared" | "port_security_enabled" | "enable_dhcp" | "stateful" if !value.is_boolean() => {
+            let text = format!("Invalid input for operation: {} cannot be converted to boolean.", repr(value));
+            Err(Fault::named(400, "InvalidInput", text))
+        }
+        "security_groups" | "dns_nameservers" | "host_routes" if !value.is_array() => {
+            invalid(format!("{} is not a list.", repr(value)))
+        }
+        "fixed_ips" if !value.is_array() => invalid(format!("Invalid data format for fixed IP: {}.", repr(value))),
+        "mac_address" => {
+            let pairs: Vec<&str> = value.as_str().unwrap_or_default().split(':').collect();
+            let whole =
+                pairs.len() == 6 && pairs.iter().all(|pair| pair.len() == 2 && u8::from_str_radix(pair, 16).is_ok());
+            if whole { Ok(()) } else { invalid(format!("{} is not a valid MAC address.", repr(value))) }
+        }
+        "network_id" | "floating_network_id" if !value.as_str().is_some_and(is_uuid) => {
+            invalid(format!("{} is not a valid UUID.", repr(value)))
+        }
+        "ip_version" if ![4, 6].iter().any(|version| value == version) => {
+            invalid(format!("{} is not in valid_values.", repr(value)))
+        }
+        "external_gateway_info" if !value.is_object() && !value.is_null() => {
+            invalid(format!("{} is not a dictionary.", repr(value)))
+        }
+        _ => Ok(()),
     }
 }
 

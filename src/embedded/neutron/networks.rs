@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::{check_attributes, copy, document, list, one, policy, touch, wanted, within_quota};
+use super::{check_attributes, copy, document, list, one, policy, ports, touch, wanted, within_quota};
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, Reply};
 use crate::model::Json;
@@ -77,15 +77,38 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     check_attributes(&wanted, &KNOWN, &[])?;
     refuse_admin(&wanted, "create")?;
     within_quota(cx, "network")?;
+    let doc = make(cx, &wanted);
+    let mut shown = doc;
+    shown.set("is_default", false);
+    Ok(one(cx, 201, "network", shown))
+}
+
+/// Makes a network.
+pub fn make(cx: &mut Cx<'_>, wanted: &Json) -> Json {
     let mut doc = json!({
         "name": "", "admin_state_up": true, "mtu": 1450, "status": "ACTIVE", "subnets": [], "shared": false,
-        "port_security_enabled": true, "router:external": false, "is_default": false, "availability_zone_hints": [],
+        "port_security_enabled": true, "router:external": false, "availability_zone_hints": [],
         "availability_zones": [], "ipv4_address_scope": null, "ipv6_address_scope": null,
     });
-    copy(&mut doc, &wanted, &["name", "admin_state_up", "description", "mtu", "port_security_enabled"]);
+    copy(&mut doc, wanted, &["name", "admin_state_up", "description", "mtu", "port_security_enabled"]);
     let doc = document(cx, doc);
     cx.state.put(Table::Networks, doc.text("id"), doc.clone());
-    Ok(one(cx, 201, "network", doc))
+    doc
+}
+
+/// Removes a network with all that is in it.
+pub fn remove(cx: &mut Cx<'_>, id: &str) {
+    let inside = |table| -> Vec<String> {
+        cx.state.find(table, "network_id", id).map(|doc| doc.text("id").to_owned()).collect()
+    };
+    let (ports, subnets) = (inside(Table::Ports), inside(Table::Subnets));
+    for port in ports {
+        ports::remove(cx, &port);
+    }
+    for subnet in subnets {
+        cx.state.remove(Table::Subnets, &subnet);
+    }
+    cx.state.remove(Table::Networks, id);
 }
 
 fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
@@ -114,11 +137,6 @@ fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
             ),
         ));
     }
-    let subnets: Vec<String> =
-        cx.state.find(Table::Subnets, "network_id", id).map(|subnet| subnet.text("id").to_owned()).collect();
-    for subnet in subnets {
-        cx.state.remove(Table::Subnets, &subnet);
-    }
-    cx.state.remove(Table::Networks, id);
+    remove(cx, id);
     Ok(Reply::empty(204))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{addresses, check_attributes, copy, document, floatingips, groups, list, networks, one, policy, require};
 use super::{touch, wanted, within_quota};
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply, is_uuid};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply};
 use crate::model::Json;
 
 const KNOWN: [&str; 20] = [
@@ -123,10 +123,6 @@ pub fn create(cx: &mut Cx<'_>, wanted: &Json) -> Result<Json, Fault> {
     check_attributes(wanted, &KNOWN, &[])?;
     require(wanted, "network_id")?;
     let network_id = wanted.text("network_id");
-    if !is_uuid(network_id) {
-        let text = format!("Invalid input for network_id. Reason: '{network_id}' is not a valid UUID.");
-        return Err(Fault::bad(text));
-    }
     let network = networks::find(cx, network_id)?;
     check_policy(cx, &network, wanted)?;
     within_quota(cx, "port")?;
@@ -134,13 +130,13 @@ pub fn create(cx: &mut Cx<'_>, wanted: &Json) -> Result<Json, Fault> {
     let secure = secure.unwrap_or_else(|| network.flag("port_security_enabled"));
     let groups = match wanted.get("security_groups").and_then(Json::as_array) {
         Some(given) => {
+            check_security(secure, given)?;
             groups::check(cx, given)?;
             given.clone()
         }
         None if secure => vec![json!(groups::default(cx))],
         None => Vec::new(),
     };
-    check_security(secure, &groups)?;
     let fixed = choose(cx, &network, wanted)?;
     let tail = uuid::Uuid::new_v4().into_bytes();
     let mac = format!("fa:16:3e:{:02x}:{:02x}:{:02x}", tail[0], tail[1], tail[2]);
@@ -190,7 +186,7 @@ fn choose(cx: &Cx<'_>, network: &Json, wanted: &Json) -> Result<Vec<Json>, Fault
         .map(|ask| match (ask.text("subnet_id"), ask.text("ip_address")) {
             (id, "") => {
                 let subnet = subnets.iter().find(|subnet| subnet.text("id") == id);
-                let subnet = subnet.copied().ok_or_else(|| wrong_subnet(network, id))?;
+                let subnet = subnet.copied().ok_or_else(|| no_subnet(cx, network, id))?;
                 any(cx, network, &[subnet])
             }
             (id, address) => given(cx, &subnets, id, address),
@@ -198,10 +194,16 @@ fn choose(cx: &Cx<'_>, network: &Json, wanted: &Json) -> Result<Vec<Json>, Fault
         .collect()
 }
 
-fn wrong_subnet(network: &Json, id: &str) -> Fault {
+fn no_subnet(cx: &Cx<'_>, network: &Json, id: &str) -> Fault {
+    if id.is_empty() {
+        let text = "Invalid input for operation: IP allocation requires subnet_id or ip_address.";
+        return Fault::named(400, "InvalidInput", text);
+    }
+    if cx.state.get(Table::Subnets, id).is_none() {
+        return Fault::named(404, "SubnetNotFound", format!("Subnet {id} could not be found."));
+    }
     let text = format!(
-        "Invalid input for operation: Failed to create port on network {}, because fixed_ips included \
-                        invalid subnet {id}.",
+        "Invalid input for operation: Failed to create port on network {}, because fixed_ips included invalid subnet {id}.",
         network.text("id")
     );
     Fault::named(400, "InvalidInput", text)
@@ -252,8 +254,8 @@ fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
     let secure = wanted.get("port_security_enabled").and_then(Json::as_bool);
     let secure = secure.unwrap_or_else(|| doc.flag("port_security_enabled"));
     if let Some(given) = wanted.get("security_groups").and_then(Json::as_array) {
-        groups::check(cx, given)?;
         check_security(secure, given)?;
+        groups::check(cx, given)?;
         doc.set("security_groups", given.clone());
     } else if !secure && !doc.list("security_groups").is_empty() {
         return Err(Fault::named(

@@ -219,6 +219,9 @@ fn remove_interface(cx: &mut Cx<'_>, id: &str) -> Answer {
     let doc = find(cx, id)?;
     let body = cx.call.json().unwrap_or_default();
     let (port_id, subnet_id) = (body.text("port_id"), body.text("subnet_id"));
+    if port_id.is_empty() && subnet_id.is_empty() {
+        return Err(bad("Either subnet_id or port_id must be specified."));
+    }
     let found = interfaces(cx, id)
         .find(|port| port.text("id") == port_id || (port_id.is_empty() && on_subnet(port, subnet_id)))
         .cloned();

@@ -81,6 +81,7 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         },
         (&Method::POST, []) => create(cx),
         (&Method::GET, [id]) => Ok(one(cx, 200, "security_group_rule", find(cx, id)?)),
+        (&Method::PUT, [id]) => Err(find(cx, id).err().unwrap_or_else(|| Fault::new(405, ""))),
         (&Method::DELETE, [id]) => {
             let doc = find(cx, id)?;
             cx.state.remove(Table::Rules, id);
@@ -108,7 +109,9 @@ fn touch_group(cx: &mut Cx<'_>, group: &str) {
 pub fn make_plain(cx: &mut Cx<'_>, group: &str, direction: &str, ethertype: &str, remote: Option<&str>) {
     let mut doc = blank(group, direction, ethertype);
     doc.set("remote_group_id", remote);
-    store(cx, doc);
+    let id = store(cx, doc).text("id").to_owned();
+    // The rules that come with a group have no description at all.
+    cx.state.edit(Table::Rules, &id, |doc| doc.set("description", Json::Null));
 }
 
 fn blank(group: &str, direction: &str, ethertype: &str) -> Json {
@@ -199,7 +202,7 @@ fn create_one(cx: &mut Cx<'_>, wanted: &Json) -> Result<Json, Fault> {
 fn read(wanted: &Json) -> Result<Json, Fault> {
     let direction = wanted.text("direction");
     if !["ingress", "egress"].contains(&direction) {
-        let text = format!("Invalid input for direction. Reason: '{direction}' is not in ['ingress', 'egress'].");
+        let text = format!("Invalid input for direction. Reason: {direction} is not in valid_values.");
         return Err(Fault::bad(text));
     }
     let ethertype = match wanted.get("ethertype").and_then(Json::as_str) {
@@ -257,7 +260,7 @@ fn port(wanted: &Json, key: &str) -> Result<Option<i64>, Fault> {
         Some(other) => other.as_i64(),
     };
     match value {
-        Some(port) if (-1..=65535).contains(&port) => Ok(Some(port)),
+        Some(port) if (0..=65535).contains(&port) => Ok(Some(port)),
         _ => {
             let text = format!("Invalid value for port {}", wanted[key].to_string().trim_matches('"'));
             Err(Fault::named(400, "SecurityGroupInvalidPortValue", text))
@@ -276,6 +279,9 @@ fn ports(wanted: &Json, protocol: Option<&str>) -> Result<(Option<i64>, Option<i
     };
     let number = protocol_number(protocol).unwrap_or_default();
     if WITH_PORTS.contains(&number) {
+        if let Some(zero) = [min, max].into_iter().flatten().find(|port| *port == 0) {
+            return Err(Fault::named(400, "SecurityGroupInvalidPortValue", format!("Invalid value for port {zero}")));
+        }
         if min == Some(1) && max == Some(65535) {
             return Ok((None, None));
         }
@@ -303,7 +309,7 @@ fn ports(wanted: &Json, protocol: Option<&str>) -> Result<(Option<i64>, Option<i
         }
     } else {
         let text = format!(
-            "Ports cannot be specified for protocol {protocol}. Ports are only supported for DCCP, SCTP, TCP, UDP, \
+            "Ports cannot be specified for protocol {number}. Ports are only supported for DCCP, SCTP, TCP, UDP, \
              UDPLITE."
         );
         return Err(Fault::named(400, "SecurityGroupInvalidProtocolForPort", text));

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::addresses::{from_number, number, pools_around};
 use super::{check_attributes, copy, document, list, networks, one, policy, require, touch, wanted, within_quota};
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, repr};
 use crate::model::Json;
 
 const KNOWN: [&str; 18] = [
@@ -108,6 +108,10 @@ fn check_pools(pools: &[Json], range: IpNet) -> Result<(), Fault> {
                 "Invalid input for allocation_pools. Reason: '{start}' is not a valid IP address."
             )));
         };
+        if low > high {
+            let text = format!("The allocation pool {} is not valid.", repr(pool));
+            return Err(Fault::named(400, "InvalidAllocationPool", text));
+        }
         if !range.contains(&low) || !range.contains(&high) {
             return Err(Fault::named(
                 400,
@@ -122,8 +126,8 @@ fn check_pools(pools: &[Json], range: IpNet) -> Result<(), Fault> {
 fn create(cx: &mut Cx<'_>) -> Answer {
     let wanted = wanted(cx, "subnet")?;
     check_attributes(&wanted, &KNOWN, &[])?;
-    require(&wanted, "network_id")?;
     require(&wanted, "ip_version")?;
+    require(&wanted, "network_id")?;
     let network = networks::find(cx, wanted.text("network_id"))?;
     if !cx.owns(&network) {
         return Err(policy("rule:create_subnet"));

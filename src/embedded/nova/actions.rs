@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{interfaces, servers, view};
+use super::{interfaces, invalid, not_allowed, servers, view};
 use crate::embedded::catalogue;
 use crate::embedded::neutron;
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_hex};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_hex, repr};
 use crate::model::Json;
 
 /// Seconds to stop, start or reboot.
@@ -19,13 +19,18 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
     let doc = servers::find(cx, id)?;
     let body = cx.call.json().unwrap_or_default();
     let Some((name, given)) = body.as_object().and_then(|map| map.iter().next()) else {
-        return Err(Fault::bad("There is no such action: "));
+        return Err(Fault::bad("Malformed request body"));
     };
     match name.as_str() {
         "os-stop" => power(cx, &doc, "stop", &["active", "error"], "powering-off"),
         "os-start" => power(cx, &doc, "start", &["stopped"], "powering-on"),
         "reboot" => {
-            let task = if given.text("type") == "HARD" { "rebooting_hard" } else { "rebooting" };
+            if !["SOFT", "HARD"].contains(&given.text("type").to_uppercase().as_str()) {
+                let why =
+                    format!("{} is not one of ['HARD', 'Hard', 'hard', 'SOFT', 'Soft', 'soft']", repr(&given["type"]));
+                return Err(invalid("type", &given["type"], &why));
+            }
+            let task = if given.text("type").eq_ignore_ascii_case("hard") { "rebooting_hard" } else { "rebooting" };
             power(cx, &doc, "reboot", &["active", "stopped", "paused", "suspended"], task)
         }
         "rebuild" => rebuild(cx, &doc, given),
@@ -36,6 +41,13 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
             Ok(Reply::ok(json!({"output": text})))
         }
         "os-getVNCConsole" => Ok(Reply::ok(json!({"console": {"type": given["type"], "url": servers::console(id)}}))),
+        "lock" | "unlock" => {
+            let locked = name == "lock";
+            cx.state.edit(Table::Servers, id, |doc| doc.set("locked", locked));
+            Ok(Reply::empty(202))
+        }
+        "changePassword" => Ok(Reply::empty(202)),
+        "os-resetState" => Err(not_allowed("os-admin-actions:reset_state")),
         "forceDelete" => {
             servers::begin_delete(cx, id);
             Ok(Reply::empty(202))
@@ -73,12 +85,12 @@ fn power(cx: &mut Cx<'_>, doc: &Json, what: &str, allowed: &[&str], task: &str) 
 
 fn rebuild(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
     check_state(doc, "rebuild", &["active", "stopped", "paused", "suspended", "error"])?;
+    if !given.has("imageRef") {
+        return Err(invalid("rebuild", given, "'imageRef' is a required property"));
+    }
     let image_id = given.text("imageRef");
     let found = catalogue::images(cx.profile).into_iter().find(|image| image.text("id") == image_id);
     found.ok_or_else(|| Fault::bad("Cannot find image for rebuild"))?;
-    if doc.text("image").is_empty() && !cx.at_least(93) {
-        return Err(Fault::bad("Unable to rebuild with a different image for a volume-backed server."));
-    }
     let mut doc = doc.clone();
     for (key, since) in [("name", 1), ("metadata", 1), ("description", 19), ("key_name", 54), ("user_data", 57)] {
         if let Some(value) = given.get(key).filter(|_| cx.at_least(since)) {
@@ -93,12 +105,13 @@ fn rebuild(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
     doc.set("updated", cx.now);
     doc.set("_due", cx.after(REBUILD));
     cx.state.put(Table::Servers, doc.text("id"), doc.clone());
-    let mut shown = view::detail(cx, &doc, true);
+    let mut shown = view::changed(cx, &doc);
     shown.set("adminPass", new_hex()[..12].to_owned());
     if cx.at_least(57) {
         shown.set("user_data", doc["user_data"].clone());
     }
-    Ok(Reply::json(202, json!({"server": shown})))
+    let location = format!("{}/compute/v2.1/servers/{}", cx.call.base, doc.text("id"));
+    Ok(Reply::json(202, json!({"server": shown})).header("location", location))
 }
 
 fn change_groups(cx: &mut Cx<'_>, doc: &Json, given: &Json, add: bool) -> Answer {

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::{invalid, servers};
+use super::{invalid, not_allowed, servers};
 use crate::embedded::cinder::{actions, volumes};
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, Reply, is_uuid, new_id};
@@ -23,6 +23,7 @@ pub fn handle(cx: &mut Cx<'_>, server: &str, path: &[&str]) -> Answer {
             Ok(Reply::ok(json!({"volumeAttachment": view(cx, server, found)})))
         }
         (&Method::POST, []) => attach(cx, &doc),
+        (&Method::PUT, [volume]) => update(cx, &doc, volume),
         (&Method::DELETE, [volume]) => detach(cx, &doc, volume),
         _ => Err(Fault::no_route()),
     }
@@ -68,7 +69,16 @@ fn check_state(doc: &Json, what: &str) -> Result<(), Fault> {
 
 fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
     let body = cx.call.json().unwrap_or_default();
-    let asked = body.get("volumeAttachment").cloned().unwrap_or_default();
+    let asked = body.get("volumeAttachment").cloned();
+    let asked = asked.ok_or_else(|| Fault::bad("'volumeAttachment' is a required property"))?;
+    if !asked.has("volumeId") {
+        return Err(invalid("volumeAttachment", &asked, "'volumeId' is a required property"));
+    }
+    let known = ["volumeId", "device", "tag", "delete_on_termination"];
+    if let Some(key) = asked.as_object().and_then(|map| map.keys().find(|key| !known.contains(&key.as_str()))) {
+        let why = format!("Additional properties are not allowed ('{key}' was unexpected)");
+        return Err(invalid("volumeAttachment", &asked, &why));
+    }
     let volume_id = asked.text("volumeId");
     if !is_uuid(volume_id) {
         return Err(invalid("volumeId", &asked["volumeId"], &format!("'{volume_id}' is not a 'uuid'")));
@@ -110,6 +120,23 @@ fn free_device(server: &Json) -> String {
     let mut names = (b'b'..=b'z').map(|letter| format!("/dev/vd{}", char::from(letter)));
     let used = |name: &String| server.list("volumes").iter().any(|one| one.text("device") == name);
     names.find(|name| !used(name)).unwrap_or_else(|| "/dev/vdaa".to_owned())
+}
+
+/// Changes whether the volume goes with its server.
+fn update(cx: &mut Cx<'_>, doc: &Json, volume_id: &str) -> Answer {
+    find(doc, volume_id).ok_or_else(|| missing(doc.text("id"), volume_id))?;
+    let body = cx.call.json().unwrap_or_default();
+    let goes = body.get("volumeAttachment").and_then(|asked| asked.get("delete_on_termination")?.as_bool());
+    let goes = goes.filter(|_| cx.at_least(85)).ok_or_else(|| not_allowed("os-volumes-attachments:swap"))?;
+    let changed = doc.list("volumes").iter().cloned().map(|mut one| {
+        if one.text("volume_id") == volume_id {
+            one.set("delete_on_termination", goes);
+        }
+        one
+    });
+    let changed: Vec<Json> = changed.collect();
+    cx.state.edit(Table::Servers, doc.text("id"), |doc| doc.set("volumes", changed));
+    Ok(Reply::empty(202))
 }
 
 fn detach(cx: &mut Cx<'_>, doc: &Json, volume_id: &str) -> Answer {

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::interfaces::{self, Networks};
-use super::{flavors, invalid, keypairs, keys, links};
+use super::{flavors, invalid, keypairs, keys, links, servers};
 use crate::embedded::catalogue;
 use crate::embedded::cinder::{self, actions, volumes};
 use crate::embedded::quota::{self, Quotas};
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply, is_uuid, new_hex, new_id};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, is_uuid, new_hex, new_id, repr};
 use crate::model::Json;
 
 /// Seconds to build a server.
@@ -59,7 +59,7 @@ struct Plan {
 /// `POST /servers`.
 pub fn create(cx: &mut Cx<'_>) -> Answer {
     let body = cx.call.json().unwrap_or_default();
-    let wanted = body.get("server").cloned().unwrap_or_default();
+    let wanted = body.get("server").cloned().ok_or_else(|| Fault::bad("'server' is a required property"))?;
     check_schema(cx, &wanted)?;
     let hints = body.get("os:scheduler_hints").or_else(|| body.get("OS-SCH-HNT:scheduler_hints"));
     let plan = plan(cx, &wanted, hints)?;
@@ -98,25 +98,34 @@ fn check_schema(cx: &Cx<'_>, wanted: &Json) -> Result<(), Fault> {
         let why = format!("Additional properties are not allowed ('{key}' was unexpected)");
         return Err(invalid("server", wanted, &why));
     }
-    if wanted.text("name").is_empty() || wanted.text("name").len() > 255 {
-        let why = format!("'{}' is too short", wanted.text("name"));
+    for (key, since) in [("description", 19), ("tags", 52), ("trusted_image_certificates", 63), ("hostname", 90)] {
+        if wanted.get(key).is_some() && !cx.at_least(since) {
+            let why = format!("Additional properties are not allowed ('{key}' was unexpected)");
+            return Err(invalid("server", wanted, &why));
+        }
+    }
+    let name = wanted.text("name");
+    if name.is_empty() || name.len() > 255 {
+        let why = if name.is_empty() { "'' should be non-empty".to_owned() } else { format!("'{name}' is too long") };
         return Err(invalid("name", &wanted["name"], &why));
     }
     if wanted.has("user_data") {
         let text = wanted.text("user_data");
-        let bytes = keys::decode(text).filter(|_| !text.is_empty());
+        // What is not Base64's is passed over, as Python does.
+        let plain: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect();
+        let bytes = keys::decode(&plain);
         let why = format!("'{text}' is not a 'base64'");
         let bytes = bytes.ok_or_else(|| invalid("user_data", &wanted["user_data"], &why))?;
         if bytes.len() > 65_535 {
             return Err(invalid("user_data", &wanted["user_data"], "is too long"));
         }
     }
-    for (key, value) in wanted["metadata"].as_object().into_iter().flatten() {
-        if !value.is_string() {
-            return Err(invalid(key, value, &format!("{value} is not of type 'string'")));
-        }
+    let truths = ["", "true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n"];
+    if !truths.contains(&wanted.text("config_drive").to_lowercase().as_str()) {
+        let why = "is not one of the words for true and false";
+        return Err(invalid("config_drive", &wanted["config_drive"], why));
     }
-    Ok(())
+    servers::check_metadata(&wanted["metadata"])
 }
 
 fn plan(cx: &mut Cx<'_>, wanted: &Json, hints: Option<&Json>) -> Result<Plan, Fault> {
@@ -193,6 +202,11 @@ fn mapping(cx: &Cx<'_>, wanted: &Json) -> Result<Vec<Json>, Fault> {
     for entry in wanted.list("block_device_mapping_v2") {
         let mut entry = entry.clone();
         let id = entry.text("uuid").to_owned();
+        let sources = ["volume", "image", "snapshot", "blank"];
+        if !sources.contains(&entry.text("source_type")) {
+            let why = format!("{} is not one of ['volume', 'image', 'snapshot', 'blank']", repr(&entry["source_type"]));
+            return Err(invalid("source_type", &entry["source_type"], &why));
+        }
         match (entry.text("source_type"), entry.text("destination_type")) {
             (_, "local" | "") if entry.text("source_type") != "volume" => continue,
             ("volume", _) => {
@@ -211,7 +225,7 @@ fn mapping(cx: &Cx<'_>, wanted: &Json) -> Result<Vec<Json>, Fault> {
                 let found = found.ok_or_else(|| refuse(&format!("failed to get image {id}.")))?;
                 entry.set("_image", volumes::image_metadata(&found));
                 let size = size(&entry).ok_or_else(|| {
-                    refuse("Images with destination_type 'volume' need to have a non-zero size specified")
+                    Fault::bad("Images with destination_type 'volume' need to have a non-zero size specified")
                 })?;
                 entry.set("volume_size", size);
             }
@@ -267,7 +281,7 @@ fn hostname(name: &str) -> String {
 /// Makes one server, and gives its id.
 fn build(cx: &mut Cx<'_>, wanted: &Json, plan: &Plan, name: &str) -> Result<String, Fault> {
     let id = new_id();
-    let ports = interfaces::take(cx, &id, &plan.networks, &plan.groups)?;
+    let (ports, refused) = interfaces::take(cx, &id, &plan.networks, &plan.groups)?;
     let mut devices = Vec::new();
     let first = u8::from(plan.image.is_some());
     for (entry, letter) in plan.volumes.iter().zip(b'a' + first..=b'z') {
@@ -280,6 +294,7 @@ fn build(cx: &mut Cx<'_>, wanted: &Json, plan: &Plan, name: &str) -> Result<Stri
         devices.push(entry);
     }
     let due = cx.after(BUILD);
+    let doom = if plan.doomed { Some("No valid host was found. ".to_owned()) } else { refused };
     let text = |key: &str| wanted.get(key).filter(|value| !value.is_null()).cloned();
     let doc = json!({
         "id": id, "name": name, "project_id": cx.who.project_id, "user_id": cx.who.user_id, "status": "BUILD",
@@ -289,7 +304,7 @@ fn build(cx: &mut Cx<'_>, wanted: &Json, plan: &Plan, name: &str) -> Result<Stri
         "user_data": text("user_data"), "description": text("description"), "zone": text("availability_zone"),
         "config_drive": wanted.get("config_drive").is_some_and(|value| value == true || value == "true" || value == "True"),
         "hostname": hostname(name), "ports": ports, "volumes": [], "_mapping": devices, "_flavor": plan.capacity,
-        "_vcpus": plan.flavor["vcpus"], "_ram": plan.flavor["ram"], "_doomed": plan.doomed, "_due": due,
+        "_vcpus": plan.flavor["vcpus"], "_ram": plan.flavor["ram"], "_doomed": doom, "_due": due,
     });
     cx.state.put(Table::Servers, &id, doc);
     Ok(id)

@@ -3,10 +3,10 @@
 use http::Method;
 use serde_json::json;
 
-use super::links;
+use super::{links, no_page, not_allowed};
 use crate::embedded::catalogue;
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, PageError, Reply, link, page};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, link, page};
 use crate::model::Json;
 
 /// Answers `/flavors…`.
@@ -16,9 +16,8 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         (&Method::GET, ["detail"]) => list(cx, detail),
         (&Method::GET, [id]) => Ok(Reply::ok(json!({"flavor": detail(cx, &find(cx, id)?)}))),
         (&Method::GET, [id, "os-extra_specs"]) => Ok(Reply::ok(json!({"extra_specs": find(cx, id)?["extra_specs"]}))),
-        (_, []) => {
-            Err(Fault::forbidden("Policy doesn't allow os_compute_api:os-flavor-manage:create to be performed."))
-        }
+        (_, []) => Err(not_allowed("os-flavor-manage:create")),
+        (&Method::DELETE, [_]) => Err(not_allowed("os-flavor-manage:delete")),
         _ => Err(Fault::no_route()),
     }
 }
@@ -77,10 +76,8 @@ fn list(cx: &Cx<'_>, view: impl Fn(&Cx<'_>, &Json) -> Json) -> Answer {
             flavors.retain(|flavor| flavor.int(field) >= least);
         }
     }
-    let cut = page(cx.call, flavors.iter().collect(), "id", 1000).map_err(|error| match error {
-        PageError::Limit => Fault::bad("limit param must be an integer"),
-        PageError::Marker(marker) => Fault::bad(format!("marker [{marker}] not found")),
-    })?;
+    let cut = page(cx.call, flavors.iter().collect(), "id", 1000)
+        .map_err(|error| no_page(cx, error, |marker| format!("marker [{marker}] not found")))?;
     let mut body = json!({"flavors": cut.items.iter().map(|flavor| view(cx, flavor)).collect::<Vec<_>>()});
     if let (true, Some(last)) = (cut.more, cut.items.last()) {
         body.set("flavors_links", json!([link("next", cx.call.next_page(last.text("id")))]));

@@ -1,12 +1,14 @@
 //! A server's ports: those the user brought, those Nova makes, and attaching more of them.
 
+use std::net::IpAddr;
+
 use http::Method;
 use serde_json::json;
 
 use super::{servers, view};
 use crate::embedded::neutron::ports;
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, is_uuid, repr};
 use crate::model::Json;
 
 /// What a new server is to be connected to, checked.
@@ -24,6 +26,10 @@ pub fn wanted(cx: &Cx<'_>, networks: Option<&Json>) -> Result<Networks, Fault> {
         None | Some(Json::Null) => the_only_one(cx),
         Some(Json::String(text)) if text == "auto" => the_only_one(cx),
         Some(Json::Array(entries)) if entries.is_empty() => the_only_one(cx),
+        Some(entries @ Json::Array(_)) if entries.as_array().is_some_and(|all| !all.iter().all(well_formed)) => {
+            let why = format!("{} is not valid under any of the given schemas", repr(entries));
+            Err(super::invalid("networks", entries, &why))
+        }
         Some(Json::Array(entries)) => {
             for entry in entries {
                 check(cx, entry)?;
@@ -31,10 +37,18 @@ pub fn wanted(cx: &Cx<'_>, networks: Option<&Json>) -> Result<Networks, Fault> {
             Ok(Networks::Some(entries.clone()))
         }
         Some(other) => {
-            let why = format!("{other} is not valid under any of the given schemas");
+            let why = format!("{} is not valid under any of the given schemas", repr(other));
             Err(super::invalid("networks", other, &why))
         }
     }
+}
+
+/// Whether an entry is a port's or a network's id, with an address if any.
+fn well_formed(entry: &Json) -> bool {
+    let id = entry.get("port").filter(|port| !port.is_null()).or_else(|| entry.get("uuid"));
+    let address = entry.get("fixed_ip").filter(|address| !address.is_null());
+    id.and_then(Json::as_str).is_some_and(is_uuid)
+        && address.is_none_or(|address| address.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok()))
 }
 
 /// The project's only network; Nova does not choose between several.
@@ -52,17 +66,17 @@ fn the_only_one(cx: &Cx<'_>) -> Result<Networks, Fault> {
 fn check(cx: &Cx<'_>, entry: &Json) -> Result<(), Fault> {
     let (port, network) = (entry.text("port"), entry.text("uuid"));
     if !port.is_empty() {
-        return check_port(cx, port).map_err(|fault| Fault::bad(fault.message));
+        // A port that is not there is a mistake in the request here, and a missing object when a port is attached.
+        return check_port(cx, port).map_err(|fault| match fault.status {
+            404 => Fault::bad(fault.message),
+            _ => fault,
+        });
     }
     let found = cx
         .state
         .get(Table::Networks, network)
         .filter(|doc| cx.owns(doc) || doc.flag("shared") || doc.flag("router:external"));
     let found = found.ok_or_else(|| Fault::bad(format!("Network {network} could not be found.")))?;
-    if found.flag("router:external") && !found.flag("shared") && !cx.owns(found) {
-        let text = format!("It is not allowed to create an interface on external network {network}");
-        return Err(Fault::forbidden(text));
-    }
     if found.list("subnets").is_empty() {
         let text = format!("Network {network} requires a subnet in order to boot instances on.");
         return Err(Fault::bad(text));
@@ -73,7 +87,7 @@ fn check(cx: &Cx<'_>, entry: &Json) -> Result<(), Fault> {
 fn check_port(cx: &Cx<'_>, id: &str) -> Result<(), Fault> {
     let port = ports::find(cx, id).map_err(|_| Fault::missing(format!("Port id {id} could not be found.")))?;
     if port.has("device_id") && !port.text("device_id").is_empty() {
-        return Err(Fault::bad(format!("Port {id} is still in use.")));
+        return Err(Fault::conflict(format!("Port {id} is still in use.")));
     }
     if port.list("fixed_ips").is_empty() {
         return Err(Fault::bad(format!("Port {id} requires a FixedIP in order to be used.")));
@@ -106,22 +120,33 @@ pub fn group(cx: &Cx<'_>, name: &str) -> Result<String, Fault> {
     }
 }
 
-/// Takes or makes a server's ports, and gives their ids. When one cannot be had, those taken before are given back.
-pub fn take(cx: &mut Cx<'_>, server: &str, networks: &Networks, groups: &[Json]) -> Result<Vec<Json>, Fault> {
-    let Networks::Some(entries) = networks else { return Ok(Vec::new()) };
-    let mut taken: Vec<String> = Vec::new();
+/// Takes or makes a server's ports, and gives their ids; and why one could not be had, which Nova finds out only while
+/// it builds. A port of the user that cannot be had refuses the server, and those taken before are given back.
+pub fn take(
+    cx: &mut Cx<'_>,
+    server: &str,
+    networks: &Networks,
+    groups: &[Json],
+) -> Result<(Vec<Json>, Option<String>), Fault> {
+    let Networks::Some(entries) = networks else { return Ok((Vec::new(), None)) };
+    let (mut taken, mut failed): (Vec<String>, _) = (Vec::new(), None);
     for entry in entries {
         match take_one(cx, server, entry, groups) {
             Ok(id) => taken.push(id),
+            Err(fault) if fault.status == 500 => {
+                let text = "aborted: Failed to allocate the network(s), not rescheduling.";
+                failed = Some(format!("Build of instance {server} {text}"));
+            }
             Err(fault) => {
                 taken.iter().for_each(|id| ports::unbind(cx, id));
                 return Err(fault);
             }
         }
     }
-    Ok(taken.into_iter().map(Json::from).collect())
+    Ok((taken.into_iter().map(Json::from).collect(), failed))
 }
 
+/// Takes or makes one port. What Neutron refuses of a port to be made is a 500 here.
 fn take_one(cx: &mut Cx<'_>, server: &str, entry: &Json, groups: &[Json]) -> Result<String, Fault> {
     let port = entry.text("port");
     if !port.is_empty() {
@@ -133,7 +158,8 @@ fn take_one(cx: &mut Cx<'_>, server: &str, entry: &Json, groups: &[Json]) -> Res
     if entry.has("fixed_ip") {
         body.set("fixed_ips", json!([{"ip_address": entry["fixed_ip"]}]));
     }
-    let secure = cx.state.get(Table::Networks, entry.text("uuid")).is_some_and(|doc| doc.flag("port_security_enabled"));
+    let network = cx.state.get(Table::Networks, entry.text("uuid"));
+    let secure = network.is_some_and(|network| network.flag("port_security_enabled"));
     if !groups.is_empty() && secure {
         body.set("security_groups", groups.to_vec());
     }
@@ -142,7 +168,7 @@ fn take_one(cx: &mut Cx<'_>, server: &str, entry: &Json, groups: &[Json]) -> Res
             Fault::bad(format!("Fixed IP address {address} is already in use on instance."))
         }
         ("OverQuota", _) => Fault::forbidden("Maximum number of ports exceeded"),
-        (_, _) => Fault::bad(fault.message),
+        (_, _) => Fault::new(500, fault.message),
     })?;
     let id = made.text("id").to_owned();
     cx.state.edit(Table::Ports, &id, |doc| doc.set("_nova", true));
@@ -171,10 +197,10 @@ pub fn handle(cx: &mut Cx<'_>, server: &str, path: &[&str]) -> Answer {
         }
         (&Method::POST, []) => attach(cx, &doc),
         (&Method::DELETE, [port]) => {
-            if !view::ports(cx, &doc).any(|doc| doc.text("id") == *port) {
-                return Err(Fault::missing(format!("Port {port} not found.")));
+            // Nova takes the request and finds out later that there is no such port.
+            if view::ports(cx, &doc).any(|doc| doc.text("id") == *port) {
+                ports::unbind(cx, port);
             }
-            ports::unbind(cx, port);
             cx.state.edit(Table::Servers, server, |doc| doc.retain("ports", |id| id != port));
             Ok(Reply::empty(202))
         }
@@ -190,6 +216,9 @@ fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
     }
     let body = cx.call.json().unwrap_or_default();
     let asked = body.get("interfaceAttachment").cloned().unwrap_or_default();
+    if asked.has("port_id") && asked.has("net_id") {
+        return Err(Fault::bad("Must not input both network_id and port_id"));
+    }
     let mut entry = json!({});
     match (asked.text("port_id"), asked.text("net_id")) {
         ("", "") => entry = json!({"uuid": null}),
@@ -199,7 +228,9 @@ fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
     if let Some(fixed) = asked.list("fixed_ips").first() {
         entry.set("fixed_ip", fixed["ip_address"].clone());
     }
-    if entry.has("uuid") || entry.has("port") {
+    if entry.has("port") {
+        check_port(cx, entry.text("port"))?;
+    } else if entry.has("uuid") {
         check(cx, &entry)?;
     } else if let Networks::Some(mut only) = the_only_one(cx)? {
         entry = only.pop().unwrap_or_default();
@@ -207,6 +238,9 @@ fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
     let port = take_one(cx, id, &entry, &[])?;
     ports::set_status(cx, &port, "ACTIVE");
     cx.state.edit(Table::Servers, id, |doc| doc.push("ports", json!(port)));
-    let shown = cx.state.get(Table::Ports, &port).map(interface);
+    let mut shown = cx.state.get(Table::Ports, &port).map(interface).unwrap_or_default();
+    if cx.at_least(70) {
+        shown.set("tag", Json::Null);
+    }
     Ok(Reply::ok(json!({"interfaceAttachment": shown})))
 }

@@ -3,12 +3,14 @@
 use http::Method;
 use serde_json::json;
 
-use super::{invalid, keys};
+use super::{invalid, keys, no_page};
 use crate::embedded::clock;
 use crate::embedded::quota::{self, Quotas};
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, PageError, Reply, link, page};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, link, page};
 use crate::model::Json;
+
+const KNOWN: [&str; 4] = ["name", "public_key", "type", "user_id"];
 
 /// Answers `/os-keypairs…`.
 pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
@@ -65,10 +67,8 @@ fn list(cx: &Cx<'_>) -> Answer {
         let all: Vec<Json> = own.into_iter().map(|doc| json!({"keypair": view(cx, doc)})).collect();
         return Ok(Reply::ok(json!({"keypairs": all})));
     }
-    let cut = page(cx.call, own, "name", 1000).map_err(|error| match error {
-        PageError::Limit => Fault::bad("limit param must be an integer"),
-        PageError::Marker(marker) => Fault::bad(format!("Marker {marker} could not be found.")),
-    })?;
+    let cut = page(cx.call, own, "name", 1000)
+        .map_err(|error| no_page(cx, error, |marker| format!("Marker {marker} could not be found.")))?;
     let mut body =
         json!({"keypairs": cut.items.iter().map(|doc| json!({"keypair": view(cx, doc)})).collect::<Vec<_>>()});
     if let (true, Some(last)) = (cut.more, cut.items.last()) {
@@ -79,7 +79,12 @@ fn list(cx: &Cx<'_>) -> Answer {
 
 fn create(cx: &mut Cx<'_>) -> Answer {
     let body = cx.call.json().unwrap_or_default();
-    let wanted = body.get("keypair").cloned().unwrap_or_default();
+    let wanted = body.get("keypair").cloned().ok_or_else(|| Fault::bad("'keypair' is a required property"))?;
+    let strange = wanted.as_object().and_then(|map| map.keys().find(|key| !KNOWN.contains(&key.as_str())));
+    if let Some(key) = strange {
+        let why = format!("Additional properties are not allowed ('{key}' was unexpected)");
+        return Err(invalid("keypair", &wanted, &why));
+    }
     for needed in ["name", "public_key"] {
         if !wanted.has(needed) && (needed == "name" || cx.at_least(92)) {
             return Err(invalid("keypair", &wanted, &format!("'{needed}' is a required property")));
@@ -116,9 +121,12 @@ fn create(cx: &mut Cx<'_>) -> Answer {
 }
 
 fn check_name(cx: &Cx<'_>, name: &str) -> Result<(), Fault> {
+    if name.is_empty() {
+        return Err(invalid("name", &json!(name), "'' should be non-empty"));
+    }
     let extra = if cx.at_least(92) { "@._- " } else { "_- " };
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c));
-    if plain && !name.is_empty() && name.len() <= 255 {
+    if plain && name.len() <= 255 {
         return Ok(());
     }
     let letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";

@@ -19,7 +19,7 @@ use super::catalogue;
 use super::clock;
 use super::keystone::{tokens, unauthorized};
 use super::tables::Fields;
-use super::wire::{Answer, Cx, Fault, Reply, link, new_id};
+use super::wire::{Answer, Cx, Fault, PageError, Reply, link, new_id, repr};
 use crate::model::Json;
 
 const NEWEST: (u32, u32) = (2, 96);
@@ -31,8 +31,8 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     }
     let request = format!("req-{}", new_id());
     cx.version = (2, 1);
-    let reply = answer(cx, path);
-    let reply = if reply.status == 401 {
+    let (reply, versioned) = answer(cx, path);
+    let reply = if !versioned {
         reply
     } else {
         let version = format!("{}.{}", cx.version.0, cx.version.1);
@@ -45,12 +45,13 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     reply.header("x-openstack-request-id", request.as_str()).header("x-compute-request-id", request)
 }
 
-fn answer(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
+/// The answer, and whether it tells its microversion: those of no address and of nobody do not.
+fn answer(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, bool) {
     if let ["v2.1" | "v2"] = path {
-        return Reply::ok(version_document(cx));
+        return (Reply::ok(version_document(cx)), true);
     }
     let Some(token) = tokens::of_request(cx).filter(|token| !token.text("project_id").is_empty()) else {
-        return unauthorized(cx);
+        return (unauthorized(cx), false);
     };
     cx.who = tokens::who(&token);
     let answer = negotiate(cx).and_then(|()| match path {
@@ -58,7 +59,8 @@ fn answer(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         ["v2.1", rest @ ..] => route(cx, rest),
         _ => Err(Fault::no_route()),
     });
-    answer.unwrap_or_else(|fault| refuse(&fault))
+    let versioned = !matches!(&answer, Err(fault) if fault.kind == "route");
+    (answer.unwrap_or_else(|fault| refuse(&fault)), versioned)
 }
 
 fn negotiate(cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -133,12 +135,13 @@ fn route(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         }
         (&Method::GET, ["os-server-groups"]) => Ok(Reply::ok(json!({"server_groups": []}))),
         (&Method::GET, ["extensions"]) => Ok(Reply::ok(json!({"extensions": []}))),
-        (&Method::GET, ["images", rest @ ..]) if !cx.at_least(36) => images(cx, rest),
-        (&Method::GET, [admin @ ("os-hypervisors" | "os-services" | "os-aggregates")]) => {
-            let text = format!("Policy doesn't allow os_compute_api:{admin}:list to be performed.");
-            let text = if *admin == "os-aggregates" { text.replace(":list", ":index") } else { text };
-            Err(Fault::forbidden(text))
-        }
+        (&Method::GET, ["images", ..]) if cx.at_least(36) => Err(Fault::missing("The resource could not be found.")),
+        (&Method::GET, ["images", rest @ ..]) => images(cx, rest),
+        (&Method::GET, ["os-hypervisors"]) => Err(not_allowed("os-hypervisors:list")),
+        (&Method::GET, ["os-hypervisors", "detail"]) => Err(not_allowed("os-hypervisors:list-detail")),
+        (&Method::GET, ["os-services"]) => Err(not_allowed("os-services:list")),
+        (&Method::GET, ["os-aggregates"]) => Err(not_allowed("os-aggregates:index")),
+        (&Method::GET, ["os-availability-zone", "detail"]) => Err(not_allowed("os-availability-zone:detail")),
         _ => Err(Fault::no_route()),
     }
 }
@@ -156,13 +159,38 @@ fn images(cx: &Cx<'_>, path: &[&str]) -> Answer {
     };
     let images = catalogue::images(cx.profile);
     match path {
-        [] | ["detail"] => Ok(Reply::ok(json!({"images": images.iter().map(view).collect::<Vec<_>>()}))),
+        [] => {
+            let brief =
+                images.iter().map(view).map(|one| json!({"id": one["id"], "name": one["name"], "links": one["links"]}));
+            Ok(Reply::ok(json!({"images": brief.collect::<Vec<_>>()})))
+        }
+        ["detail"] => Ok(Reply::ok(json!({"images": images.iter().map(view).collect::<Vec<_>>()}))),
         [id] => {
             let found = images.iter().find(|image| image.text("id") == *id);
-            let found = found.ok_or_else(|| Fault::missing(format!("Image {id} could not be found.")))?;
+            let found = found.ok_or_else(|| Fault::missing("Image not found."))?;
             Ok(Reply::ok(json!({"image": view(found)})))
         }
         _ => Err(Fault::no_route()),
+    }
+}
+
+/// The refusal of what the policy does not let a member do.
+#[must_use]
+pub fn not_allowed(rule: &str) -> Fault {
+    Fault::forbidden(format!("Policy doesn't allow os_compute_api:{rule} to be performed."))
+}
+
+/// The refusal of a page that cannot be given; `marker` is what Nova says of a marker that is not there.
+#[must_use]
+pub fn no_page(cx: &Cx<'_>, error: PageError, marker: impl Fn(&str) -> String) -> Fault {
+    match error {
+        PageError::Limit => {
+            let given = cx.call.param("limit").unwrap_or_default();
+            Fault::bad(format!(
+                "Invalid input for query parameters limit. Value: {given}. '{given}' does not match '^[0-9]*$'"
+            ))
+        }
+        PageError::Marker(given) => Fault::bad(marker(&given)),
     }
 }
 
@@ -179,6 +207,6 @@ pub fn links(cx: &Cx<'_>, collection: &str, id: &str) -> Json {
 /// The refusal of a body that the schema does not allow.
 #[must_use]
 pub fn invalid(field: &str, value: &Json, why: &str) -> Fault {
-    let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let shown = value.as_str().map_or_else(|| repr(value), str::to_owned);
     Fault::bad(format!("Invalid input for field/attribute {field}. Value: {shown}. {why}"))
 }

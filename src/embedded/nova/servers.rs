@@ -3,9 +3,9 @@
 use http::Method;
 use serde_json::json;
 
-use super::{actions, create, view};
+use super::{actions, create, invalid, no_page, not_allowed, view};
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, PageError, Reply, link, page};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, link, page, repr};
 use crate::model::Json;
 
 /// The longest page.
@@ -41,8 +41,12 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
             Ok(Reply::ok(json!({"addresses": view::addresses(cx, &doc, false)})))
         }
         (&Method::GET, [id, "os-security-groups"]) => security_groups(cx, id),
-        (&Method::GET, [id, "tags"]) => find(cx, id).map(|_| Reply::ok(json!({"tags": []}))),
+        (&Method::GET, [id, "tags"]) if cx.at_least(26) => find(cx, id).map(|_| Reply::ok(json!({"tags": []}))),
+        (&Method::GET, [_, "tags" | "topology"]) => Err(Fault::missing("The resource could not be found.")),
         (&Method::GET, [id, "os-instance-actions"]) => find(cx, id).map(|_| Reply::ok(json!({"instanceActions": []}))),
+        (&Method::GET, [_, "diagnostics"]) => Err(not_allowed("os-server-diagnostics")),
+        (&Method::GET, [_, "migrations"]) => Err(not_allowed("servers:migrations:index")),
+        (&Method::GET, [id, "os-server-password"]) => find(cx, id).map(|_| Reply::ok(json!({"password": ""}))),
         _ => Err(Fault::no_route()),
     }
 }
@@ -74,24 +78,18 @@ fn fits(cx: &Cx<'_>, doc: &Json, name: Option<&regex::Regex>) -> bool {
 fn list(cx: &Cx<'_>, view: impl Fn(&Cx<'_>, &Json) -> Json) -> Answer {
     if cx.call.param("all_tenants").is_some_and(|text| !matches!(text, "0" | "False" | "false")) {
         let rule = if cx.call.path.last().is_some_and(|last| last == "detail") { "detail" } else { "index" };
-        let text = format!("Policy doesn't allow os_compute_api:servers:{rule}:get_all_tenants to be performed.");
-        return Err(Fault::forbidden(text));
+        return Err(not_allowed(&format!("servers:{rule}:get_all_tenants")));
     }
     let name = match cx.call.param("name") {
-        Some(text) => Some(regex::Regex::new(text).map_err(|_| Fault::bad("Invalid filter field: name."))?),
+        Some(text) => Some(regex::Regex::new(text).map_err(|_| {
+            Fault::bad(format!("Invalid input for query parameters name. Value: {text}. '{text}' is not a 'regex'"))
+        })?),
         None => None,
     };
     let own = cx.state.find(Table::Servers, "project_id", &cx.who.project_id).rev();
     let found: Vec<&Json> = own.filter(|doc| fits(cx, doc, name.as_ref())).collect();
-    let cut = page(cx.call, found, "id", PAGE).map_err(|error| match error {
-        PageError::Limit => {
-            let given = cx.call.param("limit").unwrap_or_default();
-            Fault::bad(format!(
-                "Invalid input for query parameters limit. Value: {given}. '{given}' does not match '^[0-9]*$'"
-            ))
-        }
-        PageError::Marker(marker) => Fault::bad(format!("marker [{marker}] not found")),
-    })?;
+    let cut = page(cx.call, found, "id", PAGE)
+        .map_err(|error| no_page(cx, error, |marker| format!("marker [{marker}] not found")))?;
     let mut body = json!({"servers": cut.items.iter().map(|doc| view(cx, doc)).collect::<Vec<_>>()});
     if let (true, Some(last)) = (cut.more, cut.items.last()) {
         body.set("servers_links", json!([link("next", cx.call.next_page(last.text("id")))]));
@@ -102,9 +100,12 @@ fn list(cx: &Cx<'_>, view: impl Fn(&Cx<'_>, &Json) -> Json) -> Answer {
 fn rename(cx: &mut Cx<'_>, id: &str) -> Answer {
     let mut doc = find(cx, id)?;
     let body = cx.call.json().unwrap_or_default();
-    let wanted = body.get("server").ok_or_else(|| {
-        Fault::bad("Invalid input for field/attribute None. Value: {}. 'server' is a required property")
-    })?;
+    let wanted = body.get("server").ok_or_else(|| Fault::bad("'server' is a required property"))?;
+    let known = ["name", "description", "accessIPv4", "accessIPv6", "OS-DCF:diskConfig", "hostname"];
+    if let Some(key) = wanted.as_object().and_then(|map| map.keys().find(|key| !known.contains(&key.as_str()))) {
+        let why = format!("Additional properties are not allowed ('{key}' was unexpected)");
+        return Err(invalid("server", wanted, &why));
+    }
     if wanted.has("name") {
         doc.set("name", wanted["name"].clone());
     }
@@ -113,7 +114,7 @@ fn rename(cx: &mut Cx<'_>, id: &str) -> Answer {
     }
     doc.set("updated", cx.now);
     cx.state.put(Table::Servers, id, doc.clone());
-    Ok(Reply::ok(json!({"server": view::detail(cx, &doc, true)})))
+    Ok(Reply::ok(json!({"server": view::changed(cx, &doc)})))
 }
 
 /// Begins to delete a server.
@@ -129,6 +130,18 @@ pub fn begin_delete(cx: &mut Cx<'_>, id: &str) {
     });
 }
 
+/// Refuses metadata that is no text, or too long.
+pub fn check_metadata(metadata: &Json) -> Result<(), Fault> {
+    for (key, value) in metadata.as_object().into_iter().flatten() {
+        match value.as_str() {
+            None => return Err(invalid(key, value, &format!("{} is not of type 'string'", repr(value)))),
+            Some(text) if text.len() > 255 => return Err(invalid(key, value, &format!("'{text}' is too long"))),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
 fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
     let method = cx.call.method.clone();
     let mut doc = find(cx, id)?;
@@ -141,7 +154,9 @@ fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
             return Ok(Reply::ok(json!({"meta": {*key: value}})));
         }
         (&Method::POST | &Method::PUT, []) => {
-            let wanted = body.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
+            let wanted = body.get("metadata").and_then(Json::as_object).cloned();
+            let wanted = wanted.ok_or_else(|| Fault::bad("'metadata' is a required property"))?;
+            check_metadata(&Json::Object(wanted.clone()))?;
             if method == Method::PUT {
                 doc.set("metadata", json!({}));
             }

@@ -13,7 +13,7 @@ use crate::model::Json;
 /// Carries out what is due for a server.
 pub fn server(cx: &mut Cx<'_>, id: &str) {
     let Some(mut doc) = cx.state.get(Table::Servers, id).cloned() else { return };
-    match (doc.text("task_state"), doc.flag("_doomed")) {
+    match (doc.text("task_state"), doc.has("_doomed")) {
         ("deleting", _) => return remove(cx, id),
         ("scheduling", true) => fail(cx, &mut doc),
         ("scheduling", false) => start(cx, &mut doc),
@@ -37,7 +37,8 @@ pub fn server(cx: &mut Cx<'_>, id: &str) {
 fn fail(cx: &mut Cx<'_>, doc: &mut Json) {
     doc.set("status", "ERROR");
     doc.set("vm_state", "error");
-    doc.set("fault", json!({"code": 500, "created": clock::zulu(cx.now), "message": "No valid host was found. "}));
+    let fault = json!({"code": 500, "created": clock::zulu(cx.now), "message": doc["_doomed"]});
+    doc.set("fault", fault);
     give_back(cx, doc);
     doc.set("ports", json!([]));
     doc.set("_mapping", json!([]));

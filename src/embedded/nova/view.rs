@@ -38,20 +38,32 @@ pub fn detail(cx: &Cx<'_>, doc: &Json, single: bool) -> Json {
     });
     if doc.has("fault") {
         view.set("fault", doc["fault"].clone());
-    } else {
+    }
+    if ["ACTIVE", "BUILD", "REBUILD"].contains(&doc.text("status")) {
         view.set("progress", 0);
     }
     let groups = group_names(cx, doc);
-    if !groups.is_empty() {
+    if !groups.is_empty() && doc.text("status") != "BUILD" {
         view.set("security_groups", groups);
     }
     add_newer(cx, doc, single, &mut view);
     view
 }
 
+/// The server as the answer to changing it shows it: what extensions added is left out of it until 2.75.
+#[must_use]
+pub fn changed(cx: &Cx<'_>, doc: &Json) -> Json {
+    let mut view = detail(cx, doc, true);
+    if let Some(map) = view.as_object_mut().filter(|_| !cx.at_least(75)) {
+        let added = ["OS-EXT-", "OS-SRV-USG:", "os-extended-volumes:", "config_drive", "key_name", "security_groups"];
+        map.retain(|key, _| !added.iter().any(|prefix| key.starts_with(prefix)));
+    }
+    view
+}
+
 fn add_newer(cx: &Cx<'_>, doc: &Json, single: bool, view: &mut Json) {
     for (since, key, value) in [
-        (9, "locked", json!(false)),
+        (9, "locked", json!(doc.flag("locked"))),
         (19, "description", doc["description"].clone()),
         (26, "tags", json!([])),
         (63, "trusted_image_certificates", Json::Null),

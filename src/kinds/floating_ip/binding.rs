@@ -60,9 +60,9 @@ async fn own_ports(cx: &OpCx<'_>, server: &Address) -> Result<Vec<Candidate>, Cl
     Ok(own.iter().filter_map(candidate).collect())
 }
 
-/// `sharednet1` of `port[sharednet1]`.
+/// `sharednet1` of `port[sharednet1]`, and of `port[sharednet1]#2`, the second on that network.
 fn network_text(part: &str) -> Option<&str> {
-    part.strip_prefix("port[")?.strip_suffix(']')
+    part.strip_prefix("port[")?.rsplit_once(']').map(|(network, _)| network)
 }
 
 /// The ports on the network of that name, key in the spec, or id.

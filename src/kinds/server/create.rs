@@ -1,5 +1,6 @@
 //! The request for a server: which flavor, which disk, which ports.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::json;
 
 use crate::cloud::blazar::{self, Reservation};
@@ -44,8 +45,8 @@ pub(super) async fn body(cx: &OpCx<'_>, want: &Fields) -> Result<Json, CloudErro
     if let Some(keypair) = want.get("keypair").and_then(Value::as_id) {
         server["key_name"] = json!(keypair);
     }
-    if let Some(user_data) = want.get("user_data").and_then(Value::as_str) {
-        server["user_data"] = json!(base64(user_data.as_bytes()));
+    if let Some(user_data) = want.get("user_data").and_then(Value::expose) {
+        server["user_data"] = json!(BASE64_STANDARD.encode(user_data));
     }
     let mut hints = want.get("scheduler_hints").and_then(Value::to_plain).filter(Json::is_object).unwrap_or(json!({}));
     if let Some(reservation) = place.hint {
@@ -142,30 +143,9 @@ async fn bare_metal(session: &Session) -> Result<String, CloudError> {
     })
 }
 
-/// Base64 of RFC 4648, section 4, as Nova takes user data.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn user_data_is_base64() {
-        let encoded: Vec<_> = ["", "f", "fo", "foo", "foob"].iter().map(|text| base64(text.as_bytes())).collect();
-        assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
-    }
 
     #[test]
     fn the_only_fitting_reservation_is_taken_and_others_must_be_named() {

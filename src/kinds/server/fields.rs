@@ -60,7 +60,8 @@ static FIELDS: &[Field] = &[
         Type::TextOrFile,
         "What cloud-init runs at the first boot: a script or `#cloud-config`, as text or the path to a file.",
     )
-    .replace(),
+    .replace()
+    .write_only(),
     field("metadata", Type::Map(&Type::Text), "Keys and values of your own. Keys that others set are left alone."),
     field("availability_zone", Type::Text, "The availability zone to run in; the site's choice if absent.").replace(),
     field("config_drive", Type::Bool, "Whether cloud-init's data is on a disk of its own, for networks without DHCP.").replace(),

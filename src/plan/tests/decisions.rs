@@ -72,7 +72,7 @@ fn a_lease_that_ended_took_its_servers_along() {
     world.object("leases.block").status = "TERMINATED".to_owned();
     world.settle();
     insta::assert_snapshot!(summary(&world.plan(&block())), @r"
-    Create attachments.data: server `node` is made anew
+    Create attachments.data: lease `block` ended 2026-11-20T20:00Z
     Update floating_ips.node: server `node` is made anew
     Create leases.block: lease ended 2026-11-20T20:00Z
     Create servers.node: lease `block` ended 2026-11-20T20:00Z
@@ -261,7 +261,7 @@ fn a_group_made_anew_is_let_go_of_first() {
     let (plan, _) = planned(&world, &block(), &replace("security_groups.ssh"));
     insta::assert_snapshot!(summary(&plan), @r"
     Replace security_groups.ssh: marked by --replace
-    Update servers.node/port[sharednet1]: security_group `ssh` is replaced
+    Update servers.node/port[sharednet1]: security group `ssh` is replaced
     ");
     insta::assert_snapshot!(steps(&plan), @r"
     LetGo servers.node/port[sharednet1]
@@ -333,8 +333,8 @@ outputs: { all: '${floating_ips.in[*].address}' }
     insta::assert_snapshot!(summary(&plan), @r"
     Create floating_ips.in[0]: was deleted outside anole
     Create floating_ips.in[1]: was deleted outside anole
-    Update servers.a: floating_ip `in[0]` is made anew
-    Replace servers.b: floating_ip `in[1]` is made anew
+    Update servers.a: floating ip `in[0]` is made anew
+    Replace servers.b: floating ip `in[1]` is made anew
     Replace servers.b/port[sharednet1]: its server `b` is replaced
     ");
     world.carry_out(&plan, |_| 0);

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Diagnostic, Key, Node, Parser, Span, Spanned, Yaml, names, suggest};
+use super::{Diagnostic, Key, Node, Parser, Span, Spanned, Yaml, names};
 use crate::model::Address;
 use crate::spec::{Block, Repeat};
+use crate::suggest;
 
 /// The settings that every kind's blocks have.
 pub const COMMON: &[&str] =

@@ -1,8 +1,9 @@
 //! The declarations that are no resources: variables and sites.
 
-use super::{Diagnostic, Key, Node, Parser, Span, Spanned, Yaml, suggest};
+use super::{Diagnostic, Key, Node, Parser, Span, Spanned, Yaml};
 use crate::model::SiteAlias;
 use crate::spec::{CloudRef, Site, Variable, VariableType, variables};
+use crate::suggest;
 
 const VARIABLE: &[&str] = &["required", "default", "type", "pattern", "description", "sensitive"];
 

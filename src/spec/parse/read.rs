@@ -2,7 +2,8 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::spec::yaml::scalar;
-use crate::spec::{Key, Node, Spanned, Yaml, suggest};
+use crate::spec::{Key, Node, Spanned, Yaml};
+use crate::suggest;
 
 /// Reads nodes; what is wrong goes to the diagnostics.
 pub struct Reader<'a> {

@@ -1,0 +1,121 @@
+//! The main job on the example specs: apply, plan nothing, recreate by one edit, take a part out, destroy.
+
+use serde_json::Value as Json;
+
+use crate::environment::TestEnvironment;
+
+/// What changes from run to run, in a plan shown to people.
+pub const VARYING: [(&str, &str); 2] =
+    [(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[id]"), (r"ends in \d+ h \d+ min", "ends in [time]")];
+
+#[test]
+fn the_quickstart_applies_and_is_destroyed() {
+    let env = TestEnvironment::with_example("quickstart.yaml");
+    let applied = env.anole("apply quickstart.yaml --embedded --yes").exits(0);
+    let everything =
+        "floatingips 1, keypairs 1, ports 1, security_group_rules 3, security_groups 1, servers 1, volumes 1";
+    assert_eq!(env.site().census(), everything);
+    let address = env.site().only("floatingips")["floating_ip_address"].clone();
+    applied.says(&format!("address = {}", address.as_str().expect("an address")));
+    assert_eq!(env.anole("output address -f quickstart.yaml").exits(0).stdout.trim(), address);
+    env.anole("plan quickstart.yaml --detailed-exitcode").exits(0).says("No changes.");
+
+    env.anole("destroy quickstart.yaml --yes").exits(0).says("volumes.data: kept (protected)");
+    assert_eq!(env.site().census(), "volumes 1");
+    env.anole("output address -f quickstart.yaml").exits(1);
+    env.anole("destroy quickstart.yaml --yes --include-protected").exits(0).says("DATA LOSS");
+    assert_eq!(env.site().census(), "");
+}
+
+#[test]
+fn one_edited_line_recreates_the_server_and_keeps_volume_and_address() {
+    let env = TestEnvironment::with_example("block.yaml");
+    env.apply("block.yaml");
+    let kept = || {
+        let (site, server) = (env.site(), env.site().only("servers")["id"].clone());
+        let (volume, address) = (site.only("volumes"), site.only("floatingips"));
+        let pick = |object: &Json, key: &str| object[key].as_str().expect(key).to_owned();
+        (server, [pick(&volume, "id"), pick(&address, "id"), pick(&address, "floating_ip_address")])
+    };
+    let before = kept();
+
+    env.edit("block.yaml", "image: CC-Ubuntu24.04", "image: CC-Ubuntu22.04");
+    let plan = env.anole("plan block.yaml --detailed-exitcode").exits(2);
+    insta::with_settings!({ filters => VARYING }, {
+        insta::assert_snapshot!(plan.stdout, @"
+        Stack block on kvm = KVM@TACC, project CHI-embedded, user demo
+
+        -/+ servers.node-block  replace: image changed
+              image: CC-Ubuntu24.04 -> CC-Ubuntu22.04  (needs a new object)
+              -/+ port[sharednet1]  replace: its server `node-block` is replaced
+
+          ~ floating_ips.node-block  update in place: server `node-block` is replaced
+              server: servers.node-block ([id]) -> servers.node-block (known after apply)
+
+        -/+ attachments.data  replace: server `node-block` is replaced
+              server: servers.node-block ([id]) -> servers.node-block (known after apply)  (needs a new object)
+              recorded, not carried out: make an ext4 filesystem on the volume, if it is blank
+              recorded, not carried out: mount it at /mnt/block
+              recorded, not carried out: give it to cc
+
+        Untouched: volumes.data, leases.block, keypairs.laptop, security_groups.allow-ssh, security_groups.jupyter.
+
+        Note: leases.block: ends in [time]
+
+        Plan: 0 to create, 1 to change, 2 to replace, 0 to delete.
+        ");
+    });
+    env.apply("block.yaml");
+    env.has_no_changes("block.yaml");
+    let after = kept();
+    assert_eq!(after.1, before.1);
+    assert_ne!(after.0, before.0);
+    assert_eq!(env.site().only("volumes")["attachments"][0]["server_id"], after.0);
+    assert_eq!(env.site().only("floatingips")["port_id"], env.site().only("ports")["id"]);
+
+    env.anole("destroy block.yaml --yes").exits(0).says("volumes.data: kept (protected)");
+    env.anole("destroy block.yaml --yes --include-protected").exits(0);
+    assert_eq!(env.site().census(), "");
+}
+
+#[test]
+fn a_key_taken_out_of_the_map_removes_one_server_only() {
+    let env = TestEnvironment::with_example("nodes.yaml");
+    env.apply("nodes.yaml");
+    let ids = || {
+        let tables =
+            ["servers", "ports", "floatingips", "networks", "subnets", "leases", "security_groups", "keypairs"];
+        tables.map(|table| env.site().ids(table))
+    };
+    let before = ids();
+    assert_eq!((before[0].len(), before[1].len()), (3, 6));
+    let node2 = env.id("nodes.yaml", "servers.node[node2]");
+    let its_ports =
+        ["sharednet1", "private"].map(|net| env.id("nodes.yaml", &format!("servers.node[node2]/port[{net}]")));
+
+    env.edit("nodes.yaml", "node2: 192.168.1.12, ", "");
+    let plan = env.anole("plan nodes.yaml --json").exits(0);
+    let mut actions = plan.actions();
+    actions.sort();
+    let gone = ["", "/port[private]", "/port[sharednet1]"].map(|part| format!("delete servers.node[node2]{part}"));
+    assert_eq!(actions, gone);
+    env.apply("nodes.yaml");
+    let mut left = before;
+    left[0].retain(|id| *id != node2);
+    left[1].retain(|id| !its_ports.contains(id));
+    assert_eq!(ids(), left);
+    env.has_no_changes("nodes.yaml");
+}
+
+#[test]
+fn another_address_replaces_that_server_and_says_why() {
+    let env = TestEnvironment::with_example("nodes.yaml");
+    env.apply("nodes.yaml");
+    env.edit("nodes.yaml", "192.168.1.12", "192.168.1.22");
+    let plan = env.anole("plan nodes.yaml").exits(0).says("1 to replace, 0 to delete");
+    plan.says("servers.node[node2]  replace: port `node[node2]/port[private]` is replaced")
+        .says("port[private]  replace: fixed_ip changed")
+        .says("port[sharednet1]  replace: its server `node[node2]` is replaced");
+    env.apply("nodes.yaml");
+    env.has_no_changes("nodes.yaml");
+}
