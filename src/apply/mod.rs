@@ -29,6 +29,8 @@ pub mod known;
 pub mod ledger;
 mod made;
 pub mod step;
+#[cfg(test)]
+mod tests;
 mod values;
 pub mod wait;
 
@@ -93,7 +95,8 @@ pub async fn apply(plan: Arc<Plan>, shared: Shared, mut stop: watch::Receiver<bo
                 // A task that panicked took its step's index along; `finish` reports what is still running as failed.
                 Err(error) => tracing::error!("a step's task ended abnormally: {error}"),
             },
-            _ = stop.changed(), if !*stop.borrow() => {}
+            // A sender that is gone asks for nothing more.
+            Ok(()) = stop.changed(), if !*stop.borrow() => {}
         }
     }
     let interrupted = *stop.borrow();

@@ -105,7 +105,10 @@ impl Running<'_> {
     }
 
     fn session(&self) -> Result<Session, StepError> {
-        let site = &self.action.site;
+        self.session_of(&self.action.site)
+    }
+
+    fn session_of(&self, site: &SiteAlias) -> Result<Session, StepError> {
         self.shared.sessions.get(site).cloned().ok_or_else(|| StepError::Misfit(format!("no site `{site}`")))
     }
 
@@ -275,7 +278,7 @@ impl Running<'_> {
     /// Waits until the object is ready and records it.
     async fn settle(&self, id: &RemoteId, record: ResourceState) -> Result<End, StepError> {
         let goal = if self.shared.wait_for_start { Goal::Started } else { Goal::Ready };
-        match self.wait(id, goal).await {
+        match self.wait(&record.site, id, goal).await {
             Ok(Arrived::Ready(seen)) => {
                 self.put(record, &seen, Status::Ready).await?;
                 Ok(End::Done)
@@ -294,8 +297,8 @@ impl Running<'_> {
         }
     }
 
-    async fn wait(&self, id: &RemoteId, goal: Goal) -> Result<Arrived, WaitError> {
-        let session = self.shared.sessions.get(&self.action.site);
+    async fn wait(&self, site: &SiteAlias, id: &RemoteId, goal: Goal) -> Result<Arrived, WaitError> {
+        let session = self.shared.sessions.get(site);
         let (Some(session), Some(kind)) = (session, kinds::by_name(&self.action.kind)) else {
             return Err(WaitError::Vanished("the plan does not fit this anole".to_owned()));
         };
@@ -307,7 +310,7 @@ impl Running<'_> {
                 let _ = events.send(Event::Waiting { address: address.clone(), status });
             }
         });
-        let arrived = self.shared.pollers.wait((&self.action.site, session), kind, id, goal, status).await;
+        let arrived = self.shared.pollers.wait((site, session), kind, id, goal, status).await;
         let _ = teller.await;
         arrived
     }
@@ -331,7 +334,8 @@ impl Running<'_> {
         let uid = self.shared.ledger.read(|loaded| {
             loaded.state.resources.get(&self.action.address).map(|record| record.uid.clone()).unwrap_or_default()
         });
-        let record = self.record(id.clone(), uid.clone(), &fields);
+        let attributes = self.action.live.clone();
+        let record = ResourceState { attributes, ..self.record(id.clone(), uid.clone(), &fields) };
         let changes = rebound(&self.action.changes, &fields);
         {
             let _slot = self.shared.slots.acquire().await;
@@ -374,8 +378,9 @@ impl Running<'_> {
     }
 
     async fn delete(&self) -> Result<End, StepError> {
-        let (kind, session) = (self.kind()?, self.session()?);
         let record = self.record_of_state()?;
+        // The object is where it was made; its successor may be wanted on another site.
+        let (kind, session) = (self.kind()?, self.session_of(&record.site)?);
         {
             let _slot = self.shared.slots.acquire().await;
             self.intend(Operation::Delete, &record, Vec::new()).await?;
@@ -389,7 +394,7 @@ impl Running<'_> {
             }
         }
         if !kind.gone_when_deleted() {
-            self.wait(&record.id, Goal::Gone).await?;
+            self.wait(&record.site, &record.id, Goal::Gone).await?;
         }
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)
