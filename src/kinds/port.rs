@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 use super::kind::{FieldChange, Kind, OpCx, Refused, Seen, Sides, Update, diff_fields};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
-use crate::cloud::neutron::{self, Network, Object as _, Port as Live};
+use crate::cloud::neutron::{self, Network, Object as _, Port as Live, SecurityGroup};
 use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Fields, RemoteId, Value};
 
@@ -65,6 +65,7 @@ impl Kind for Port {
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         let mut changes = diff_fields(&SCHEMA, sides);
         common::drop_same_set(&mut changes, "security_groups");
+        changes.extend(common::dropped(sides, "security_groups"));
         // A port may have several addresses, and the wanted one need not be the first.
         let addresses = sides.live.get("addresses").and_then(Value::as_list).unwrap_or_default();
         changes.retain(|change| change.field != "fixed_ip" || !addresses.contains(&change.after));
@@ -105,7 +106,11 @@ impl Kind for Port {
             let live: Live =
                 neutron::get(cx.session, &update.id.0).await?.ok_or_else(|| common::gone::<Live>(update.id))?;
             if live.port_security_enabled != Some(false) {
-                body.insert("security_groups".to_owned(), json!(common::ids(update.want.get("security_groups"))));
+                let groups = match update.want.get("security_groups").filter(|groups| !groups.is_null()) {
+                    Some(groups) => json!(common::ids(Some(groups))),
+                    None => json!(default_groups(cx).await?),
+                };
+                body.insert("security_groups".to_owned(), groups);
             }
         }
         common::send::<Live>(cx, update.id, body).await
@@ -114,6 +119,13 @@ impl Kind for Port {
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
         neutron::delete::<Live>(cx.session, &id.0).await
     }
+}
+
+/// The groups that a port gets where none are asked for: Neutron has no way to ask for them later.
+async fn default_groups(cx: &OpCx<'_>) -> Result<Vec<String>, CloudError> {
+    let filters = [("name", "default"), ("project_id", cx.identity.project_id.as_str())];
+    let groups: Vec<SecurityGroup> = neutron::list(cx.session, &filters).await?;
+    Ok(groups.into_iter().map(|group| group.id).collect())
 }
 
 fn seen(port: &Live) -> Seen {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::decide::{Planner, pins};
+use super::decide::Planner;
+use super::lookup::pins;
 use super::{Note, Plan, PlanError, PlanOptions, StepOperation, Verb, order};
 use crate::kinds;
 use crate::kinds::kind::Readiness;

@@ -6,14 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::bind::bind_fields;
-use super::known::PlanKnown;
+use super::known::{PlanKnown, keeps_object};
+use super::lookup::{Lookups, Pins, list_ids, pin};
 use super::{Action, Note, PlanError, PlanOptions, Reason, Report, Verb, order, target};
 use crate::kinds::kind::{Claim, Effect, FieldChange, Readiness, Seen, Sides};
+use crate::kinds::schema::RefChange;
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
+use crate::model::{Address, Fields, Target, Value};
 use crate::observe::Observed;
-use crate::resolve::{Desired, Resource};
+use crate::resolve::{Desired, Resource, needs_of};
 use crate::state::{Origin, ResourceState, State, Status};
 
 /// The pass's inputs, and what is decided so far.
@@ -25,9 +29,10 @@ pub(super) struct Planner<'a> {
     pub actions: BTreeMap<Address, Action>,
     order: Vec<Address>,
     scope: Option<BTreeSet<Address>>,
+    /// Parts that go with an owner that is replaced.
     marks: BTreeMap<Address, Reason>,
     notes: Vec<Note>,
-    errors: Vec<PlanError>,
+    pub errors: Vec<PlanError>,
 }
 
 /// A resource with its record, as one decision sees it.
@@ -60,7 +65,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Decides all wanted resources, until no new mark appears.
+    /// Decides all wanted resources, until no new mark appears and no more is in scope.
     pub fn settle(&mut self) {
         if self.options.destroy {
             return;
@@ -73,10 +78,14 @@ impl<'a> Planner<'a> {
                 self.decide_one(&address);
             }
             let marks = self.new_marks();
-            if marks.is_empty() {
+            let wider = self.scope.as_ref().map_or_else(BTreeSet::new, |scope| target::taken_along(self, scope));
+            if marks.is_empty() && wider.is_empty() {
                 return;
             }
             self.marks.extend(marks);
+            if let Some(scope) = &mut self.scope {
+                scope.extend(wider);
+            }
         }
     }
 
@@ -107,45 +116,62 @@ impl<'a> Planner<'a> {
         let Some(resource) = self.desired.resources.get(address) else { return };
         let Some(kind) = kinds::by_name(resource.kind) else { return };
         let record = self.state.resources.get(address);
-        let protect = resource.protect.unwrap_or(kind.schema().protect);
-        let lookups = match self.lookups(resource, record) {
-            Ok(lookups) => lookups,
-            Err(errors) => return self.errors.extend(errors),
-        };
-        let fields = bind_fields(&resource.fields, &PlanKnown { planner: self, lookups: &lookups });
-        let case = Case { resource, kind, record, fields, protect };
         if !self.in_scope(address) {
             if let Some(record) = record {
+                let lookups = self.lookups(resource, Some(record), Pins::Kept).unwrap_or_default();
                 let live = self.live(record);
-                let action = case.action(Verb::Keep, Vec::new(), live.as_ref());
+                let action = self.case(resource, kind, &lookups).action(Verb::Keep, Vec::new(), live.as_ref());
                 self.actions.insert(address.clone(), action);
             }
             return;
         }
+        let decided = self.decide(resource, kind, Pins::Kept).and_then(|action| {
+            // A replacement is made of what is there today; what it was made of last time may be gone.
+            let again = action.verb == Verb::Replace && self.has_stale_pins(resource, record);
+            if again { self.decide(resource, kind, Pins::Dropped) } else { Ok(action) }
+        });
+        let action = decided.unwrap_or_else(|errors| {
+            self.errors.extend(errors);
+            // What depends on it is not to be blamed for it too.
+            let verb = if record.is_some() { Verb::Keep } else { Verb::Create };
+            self.case(resource, kind, &Lookups::new()).action(verb, Vec::new(), None)
+        });
+        self.actions.insert(address.clone(), action);
+    }
+
+    fn case<'c>(&'c self, resource: &'c Resource, kind: &'static dyn Kind, lookups: &'c Lookups) -> Case<'c> {
+        Case {
+            resource,
+            kind,
+            record: self.state.resources.get(&resource.address),
+            fields: bind_fields(&resource.fields, &PlanKnown { planner: self, lookups }),
+            protect: resource.protect.unwrap_or(kind.schema().protect),
+        }
+    }
+
+    fn decide(&self, resource: &Resource, kind: &'static dyn Kind, pins: Pins) -> Result<Action, Vec<PlanError>> {
+        let record = self.state.resources.get(&resource.address);
+        let lookups = self.lookups(resource, record, pins)?;
+        let case = self.case(resource, kind, &lookups);
         let decided = match record {
-            None => self.decide_new(&case),
+            None => self.decide_new(&case, Reason::New),
             Some(record) => match self.live(record) {
                 None => self.decide_gone(&case, record),
                 Some(live) => self.decide_existing(&case, record, &live),
             },
         };
-        match decided.and_then(|action| guard(&case, action)) {
-            Ok(action) => {
-                self.actions.insert(address.clone(), action);
-            }
-            Err(error) => self.errors.push(error),
-        }
+        decided.and_then(|action| guard(&case, action)).map_err(|error| vec![error])
     }
 
-    /// No record: make it, or take what the block means.
-    fn decide_new(&self, case: &Case<'_>) -> Result<Action, PlanError> {
+    /// No record, or none that holds: make it, or take what the block means.
+    fn decide_new(&self, case: &Case<'_>, why: Reason) -> Result<Action, PlanError> {
         let address = &case.resource.address;
         let claim = case.resource.adopt.as_ref().map_or_else(
             || case.kind.claim(&case.fields),
             |adopt| Some(Claim { field: "name", value: Value::text(adopt.clone()), or_create: false }),
         );
         let Some(claim) = claim else {
-            return Ok(case.action(Verb::Create, vec![Reason::New], None));
+            return Ok(Action { origin: Origin::Created, ..case.action(Verb::Create, vec![why], None) });
         };
         let found: Vec<_> = self
             .observed
@@ -160,7 +186,7 @@ impl<'a> Planner<'a> {
                 format!("site `{}` has no {kind} with {} `{}`", case.resource.site, claim.field, shown(&claim.value)),
             )
             .help("it must exist already; leave it out to have anole make one")),
-            [] => Ok(Action { origin: Origin::Adopted, ..case.action(Verb::Create, vec![Reason::New], None) }),
+            [] => Ok(Action { origin: Origin::Adopted, ..case.action(Verb::Create, vec![why], None) }),
             [seen] => {
                 self.refuse_foreign(case, &claim, seen)?;
                 let mut action = case.action(Verb::Adopt, vec![Reason::Adopted], Some(seen));
@@ -196,16 +222,22 @@ impl<'a> Planner<'a> {
 
     /// A record whose object is gone.
     fn decide_gone(&self, case: &Case<'_>, record: &ResourceState) -> Result<Action, PlanError> {
-        if record.origin == Origin::Adopted && case.resource.adopt.is_some() {
-            return Err(PlanError::new(
-                "adopted-gone",
-                &case.resource.address,
-                format!("the adopted {} {} is gone", case.resource.kind, record.id),
-            )
-            .help("remove the block, or remove `adopt:` to have anole make a new one"));
+        if case.resource.adopt.is_some() {
+            return Err(adopted_gone(case, record));
         }
-        let reason = self.ended_lease(record).unwrap_or(Reason::Missing);
-        Ok(case.action(Verb::Create, vec![reason], None))
+        let why = self.ended_lease(record).or_else(|| self.gone_along(record)).unwrap_or(Reason::Missing);
+        self.decide_new(case, why)
+    }
+
+    /// What an object cannot be without, and is made anew itself: it took the object along.
+    fn gone_along(&self, record: &ResourceState) -> Option<Reason> {
+        let schema = kinds::by_name(&record.kind)?.schema();
+        let mut holders =
+            needs_of(schema, &record.applied).into_iter().filter(|need| need.change == RefChange::Replace);
+        holders.find_map(|need| {
+            let action = self.actions.get(&need.address).filter(|action| !keeps_object(action))?;
+            Some(Reason::TargetCreated { target: need.address, kind: action.kind.clone() })
+        })
     }
 
     /// The ended lease that explains why a record's object is gone: it names that lease, or something that the lease
@@ -227,32 +259,35 @@ impl<'a> Planner<'a> {
 
     fn lease_end(&self, address: &Address) -> Option<String> {
         let record = self.state.resources.get(address)?;
-        let at = || record.attributes.get("end").and_then(Value::as_str).unwrap_or("already").to_owned();
-        match self.live(record) {
-            None => Some(at()),
-            Some(seen) => match kinds::by_name(&record.kind)?.readiness(&seen) {
-                Readiness::Ended(_) => {
-                    Some(seen.attrs.get("end").and_then(Value::as_str).map_or_else(at, str::to_owned))
-                }
-                _ => None,
-            },
-        }
+        let end = |attrs: &Fields| {
+            let end: Timestamp = attrs.get("end").and_then(Value::as_str)?.parse().ok()?;
+            Some(end.strftime("%Y-%m-%dT%H:%MZ").to_string())
+        };
+        let seen = self.live(record);
+        let over = match &seen {
+            None => true,
+            Some(seen) => matches!(kinds::by_name(&record.kind)?.readiness(seen), Readiness::Ended(_)),
+        };
+        let known = seen.and_then(|seen| end(&seen.attrs)).or_else(|| end(&record.attributes));
+        over.then(|| known.unwrap_or_else(|| "already".to_owned()))
     }
 
     fn decide_existing(&self, case: &Case<'_>, record: &ResourceState, live: &Seen) -> Result<Action, PlanError> {
         let address = &case.resource.address;
         let readiness = case.kind.readiness(live);
         if let Readiness::Ended(how) = readiness {
-            return Ok(case.action(Verb::Create, vec![Reason::Ended { how }], None));
+            if case.resource.adopt.is_some() {
+                return Err(adopted_gone(case, record));
+            }
+            return self.decide_new(case, Reason::Ended { how });
         }
         if record.site != case.resource.site {
             return Ok(case.action(Verb::Replace, vec![Reason::SiteChanged { from: record.site.clone() }], Some(live)));
         }
         let changes = self.changes(case, &record.applied, &live.attrs)?;
         let mut reasons: Vec<Reason> = Vec::new();
+        // What the cloud says counts: an object that failed once and was mended outside is not made anew.
         if let Readiness::Failed(why) = &readiness {
-            reasons.push(Reason::Failed { why: why.clone() });
-        } else if let Status::Failed(why) = &record.status {
             reasons.push(Reason::Failed { why: why.clone() });
         }
         if self.options.replace.iter().any(|wanted| wanted.covers(address)) {
@@ -275,10 +310,14 @@ impl<'a> Planner<'a> {
         }
         let verb = if !changes.is_empty() {
             Verb::Update
-        } else if matches!(readiness, Readiness::Pending(_) | Readiness::Scheduled(_))
-            || record.status == Status::Accepted
-        {
+        } else if let Readiness::Scheduled(at) = readiness {
+            reasons.push(Reason::Scheduled { at: at.strftime("%Y-%m-%dT%H:%MZ").to_string() });
+            Verb::Await
+        } else if matches!(readiness, Readiness::Pending(_)) || record.status == Status::Accepted {
             reasons.push(Reason::Interrupted);
+            Verb::Await
+        } else if matches!(record.status, Status::Failed(_)) {
+            reasons.push(Reason::Refreshed);
             Verb::Await
         } else if record.protect != case.protect && case.resource.address.part.is_none() {
             reasons.push(Reason::Protection);
@@ -314,7 +353,7 @@ impl<'a> Planner<'a> {
         // A part that only goes along with what is decided here explains nothing.
         let cause = unknown.iter().position(|(address, _)| !self.marks.contains_key(address)).unwrap_or(0);
         let mut target = (!unknown.is_empty()).then(|| unknown.swap_remove(cause));
-        if let (None, Value::Unknown(address)) = (&target, &change.after) {
+        if let (None, Some(address)) = (&target, unknown_in(&change.after)) {
             let kind = self.actions.get(address).map_or_else(String::new, |action| action.kind.clone());
             target = Some((address.clone(), kind));
         }
@@ -330,71 +369,6 @@ impl<'a> Planner<'a> {
         match applied.get(&field) {
             Some(applied) if applied.same(&change.after) => Reason::Drifted { field },
             _ => Reason::Changed { field },
-        }
-    }
-
-    /// What each undeclared name of a resource stands for: the id pinned by the last apply while it can be found
-    /// under that name, or else the one object of that name.
-    fn lookups(
-        &self,
-        resource: &Resource,
-        record: Option<&ResourceState>,
-    ) -> Result<BTreeMap<(String, String), RemoteId>, Vec<PlanError>> {
-        let marked = self.options.replace.iter().any(|wanted| wanted.covers(&resource.address));
-        // An object that must be made anew takes what the name stands for today.
-        let pinned = record.filter(|record| !marked && self.live(record).is_some()).map(pins).unwrap_or_default();
-        let mut found = BTreeMap::new();
-        let mut errors = Vec::new();
-        for (field, value) in &resource.fields {
-            value.visit_refs(&mut |reference| {
-                let Target::Lookup(name) = &reference.target else { return };
-                let key = (reference.kind.clone(), name.clone());
-                match self.look_up(resource, reference, name, pinned.get(&key)) {
-                    Ok(id) => {
-                        found.insert(key, id);
-                    }
-                    Err(error) => errors.push(error.field(field)),
-                }
-            });
-        }
-        if errors.is_empty() { Ok(found) } else { Err(errors) }
-    }
-
-    fn look_up(
-        &self,
-        resource: &Resource,
-        reference: &Reference,
-        name: &str,
-        pinned: Option<&RemoteId>,
-    ) -> Result<RemoteId, PlanError> {
-        if let Some(pinned) = pinned {
-            return Ok(pinned.clone());
-        }
-        let key = (reference.kind.clone(), name.to_owned());
-        let seen = self.observed.sites.get(&resource.site).and_then(|view| view.lookups.get(&key));
-        let kind = reference.kind.replace('_', " ");
-        // An id that is exactly the name wins over objects of that name.
-        let candidates: Vec<&Seen> = match seen {
-            Some(list) if list.iter().any(|seen| seen.id.0 == name) => {
-                list.iter().filter(|seen| seen.id.0 == name).collect()
-            }
-            Some(list) => list.iter().collect(),
-            None => Vec::new(),
-        };
-        match candidates.as_slice() {
-            [one] => Ok(one.id.clone()),
-            [] => Err(PlanError::new(
-                "not-found",
-                &resource.address,
-                format!("site `{}` has no {kind} named `{name}`, and the spec declares none", resource.site),
-            )
-            .help(format!("check the name, or declare it; `openstack {kind} list` shows what the site has"))),
-            several => Err(PlanError::new(
-                "ambiguous-name",
-                &resource.address,
-                format!("several {kind}s are named `{name}`: {}", list_ids(several)),
-            )
-            .help("write the id of the one that is meant")),
         }
     }
 
@@ -446,6 +420,7 @@ impl<'a> Planner<'a> {
 
     pub fn finish(mut self) -> Result<(BTreeMap<Address, Action>, Report), Vec<PlanError>> {
         if !self.errors.is_empty() {
+            self.errors.sort_by(|a, b| a.address.cmp(&b.address));
             return Err(self.errors);
         }
         let more = super::check::notes(&self);
@@ -504,8 +479,8 @@ fn guard(case: &Case<'_>, action: Action) -> Result<Action, PlanError> {
         )
         .help("undo the change, or list the field in `ignore_changes`"));
     }
-    let protected = case.record.is_some_and(|record| record.protect) && case.protect;
-    if protected {
+    // The block's value wins over the record's, in both directions.
+    if case.protect {
         return Err(PlanError::new(
             "protected-replace",
             address,
@@ -514,6 +489,22 @@ fn guard(case: &Case<'_>, action: Action) -> Result<Action, PlanError> {
         .help("its data would be lost. Undo the change; or set `protect: false` if that is what you want"));
     }
     Ok(action)
+}
+
+fn adopted_gone(case: &Case<'_>, record: &ResourceState) -> PlanError {
+    let text = format!("the adopted {} {} is gone", case.resource.kind.replace('_', " "), record.id);
+    PlanError::new("adopted-gone", &case.resource.address, text)
+        .help("remove the block, or remove `adopt:` to have anole make a new one")
+}
+
+/// What a value that is not known yet waits for, at any depth.
+fn unknown_in(value: &Value) -> Option<&Address> {
+    match value {
+        Value::Unknown(address) => Some(address),
+        Value::List(items) => items.iter().find_map(unknown_in),
+        Value::Map(fields) => fields.values().find_map(unknown_in),
+        _ => None,
+    }
 }
 
 fn claim_matches(claim: &Claim, seen: &Seen) -> bool {
@@ -539,43 +530,4 @@ fn targets(record: &ResourceState) -> impl Iterator<Item = Address> {
         });
     }
     targets.into_iter()
-}
-
-/// The ids that the last apply found for undeclared names.
-pub(super) fn pins(record: &ResourceState) -> BTreeMap<(String, String), RemoteId> {
-    let mut pins = BTreeMap::new();
-    for value in record.applied.values() {
-        value.visit_refs(&mut |reference| {
-            if let (Target::Lookup(name), Some(id)) = (&reference.target, &reference.id) {
-                pins.insert((reference.kind.clone(), name.clone()), id.clone());
-            }
-        });
-    }
-    pins
-}
-
-/// The spec's own fields with look-ups already bound: what the plan found is what the apply uses.
-fn pin(wanted: &Fields, bound: &Fields) -> Fields {
-    fn pin_value(wanted: &Value, bound: &Value) -> Value {
-        match (wanted, bound) {
-            (Value::Ref(Reference { target: Target::Lookup(_), .. }), bound) => bound.clone(),
-            (Value::List(wanted), Value::List(bound)) if wanted.len() == bound.len() => {
-                Value::List(wanted.iter().zip(bound).map(|(wanted, bound)| pin_value(wanted, bound)).collect())
-            }
-            (Value::Map(wanted), Value::Map(bound)) => Value::Map(pin(wanted, bound)),
-            (wanted, _) => wanted.clone(),
-        }
-    }
-    wanted
-        .iter()
-        .map(|(name, value)| {
-            (name.clone(), bound.get(name).map_or_else(|| value.clone(), |bound| pin_value(value, bound)))
-        })
-        .collect()
-}
-
-fn list_ids(seen: &[&Seen]) -> String {
-    let ids: Vec<_> = seen.iter().take(5).map(|seen| seen.id.0.as_str()).collect();
-    let more = if seen.len() > ids.len() { format!(" and {} more", seen.len() - ids.len()) } else { String::new() };
-    ids.join(", ") + &more
 }

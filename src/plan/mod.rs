@@ -27,9 +27,12 @@ pub mod bind;
 mod check;
 mod decide;
 mod known;
+mod lookup;
 mod order;
 mod retire;
 mod target;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use check::in_words;
 pub use order::graph;
@@ -321,6 +324,11 @@ pub enum Reason {
     },
     /// An interrupted apply asked for it and it is not ready yet.
     Interrupted,
+    /// It starts at a time that its owner chose.
+    Scheduled {
+        /// When: `2026-12-01T18:00Z`.
+        at: String,
+    },
     /// `--replace` names it.
     Marked,
     /// It stands on another site now.
@@ -366,6 +374,7 @@ impl fmt::Display for Reason {
             Self::OwnerReplaced { owner, kind } => write!(f, "its {} `{}` is replaced", words(kind), short(owner)),
             Self::Failed { why } => write!(f, "it failed: {why}"),
             Self::Interrupted => f.write_str("an interrupted apply asked for it"),
+            Self::Scheduled { at } => write!(f, "starts {at}"),
             Self::Marked => f.write_str("marked by --replace"),
             Self::SiteChanged { from } => write!(f, "moves from site `{from}`"),
             Self::Adopted => f.write_str("adopted"),

@@ -7,7 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{Action, Edge, PlanError, Step, StepOperation, Verb};
 use crate::kinds::schema::{RefChange, Until};
-use crate::model::Address;
+use crate::model::{Address, RemoteId, SiteAlias};
 use crate::resolve::Desired;
 use crate::state::State;
 
@@ -55,6 +55,8 @@ pub(super) fn order(actions: &BTreeMap<Address, Action>, desired: &Desired, stat
     builder.steps(state, desired);
     builder.forward(desired);
     builder.backward(state, desired);
+    builder.handovers(state, desired);
+    builder.new_before_old(desired);
     builder.leave_before_update(state);
     let edges = builder.edges.into_iter().map(|((before, after), accepted)| Edge { before, after, accepted }).collect();
     (builder.steps, edges)
@@ -126,14 +128,98 @@ impl Builder<'_> {
             let delete = self.find(&resource.address, StepOperation::Delete);
             self.edge(delete, own, false);
             for need in &resource.needs {
-                let theirs = self.making(&need.address);
-                self.edge(theirs, own, need.until == Until::Accepted);
-                // What is new must stand before anything is destroyed for its sake.
-                if self.actions.get(&need.address).is_some_and(|action| action.verb == Verb::Create) {
-                    self.edge(theirs, delete, need.until == Until::Accepted);
+                self.edge(self.making(&need.address), own, need.until == Until::Accepted);
+            }
+        }
+    }
+
+    /// What a live object holds, whoever gave it, goes after the object too.
+    fn holders(&mut self) {
+        let by_id: BTreeMap<(&SiteAlias, &str, &RemoteId), &Address> = self
+            .actions
+            .values()
+            .filter(|action| self.find(&action.address, StepOperation::Delete).is_some())
+            .filter_map(|action| Some(((&action.site, action.kind.as_str(), action.id.as_ref()?), &action.address)))
+            .collect();
+        let mut pairs = Vec::new();
+        for action in self.actions.values() {
+            let Some(own) = self.find(&action.address, StepOperation::Delete) else { continue };
+            let mut held = BTreeSet::new();
+            for value in action.live.values() {
+                value.visit_refs(&mut |reference| {
+                    let id = reference.id.as_ref();
+                    held.extend(id.and_then(|id| by_id.get(&(&action.site, reference.kind.as_str(), id))).copied());
+                });
+            }
+            let theirs = held.into_iter().filter_map(|address| self.find(address, StepOperation::Delete));
+            pairs.extend(theirs.map(|theirs| (own, theirs)).filter(|pair| !self.edges.contains_key(pair)));
+        }
+        for (own, theirs) in pairs {
+            // Groups may name each other in their rules; then either goes first.
+            if !self.after(theirs).contains(&own) {
+                self.edge(Some(own), Some(theirs), false);
+            }
+        }
+    }
+
+    /// What is new must stand before anything is destroyed for its sake: unless it can only be made after that.
+    fn new_before_old(&mut self, desired: &Desired) {
+        for resource in desired.resources.values() {
+            let Some(delete) = self.find(&resource.address, StepOperation::Delete) else { continue };
+            for need in &resource.needs {
+                let is_new = self.actions.get(&need.address).is_some_and(|action| action.verb == Verb::Create);
+                if let Some(theirs) = self.making(&need.address).filter(|_| is_new)
+                    && !self.after(delete).contains(&theirs)
+                {
+                    self.edge(Some(theirs), Some(delete), need.until == Until::Accepted);
                 }
             }
         }
+    }
+
+    /// What passes from one resource to another of its kind (a volume from attachment to attachment, room on a lease
+    /// from server to server) is let go by the one before the other takes it. Two that swap go in the order they can.
+    fn handovers(&mut self, state: &State, desired: &Desired) {
+        let held = |address: &Address, need: &Address| {
+            state.resources.get(address).is_some_and(|record| record.needs.contains(need))
+        };
+        let mut givers: BTreeMap<(&str, &Address), Vec<usize>> = BTreeMap::new();
+        for (address, record) in &state.resources {
+            let delete = self.find(address, StepOperation::Delete);
+            let gives = delete.or_else(|| self.find(address, StepOperation::Update));
+            let Some(gives) = gives else { continue };
+            for need in record.needs.iter().filter(|need| !still_needs(desired, address, need)) {
+                givers.entry((record.kind.as_str(), need)).or_default().push(gives);
+            }
+        }
+        for resource in desired.resources.values() {
+            let create = self.find(&resource.address, StepOperation::Create);
+            let takes = create.or_else(|| self.find(&resource.address, StepOperation::Update));
+            let Some(takes) = takes else { continue };
+            let taken = resource.needs.iter().filter(|need| need.change != RefChange::Order);
+            let before: BTreeSet<usize> = taken
+                .filter(|need| !held(&resource.address, &need.address))
+                .flat_map(|need| givers.get(&(resource.kind, &need.address)).into_iter().flatten().copied())
+                .collect();
+            if before.is_empty() {
+                continue;
+            }
+            let after = self.after(takes);
+            for gives in before.difference(&after) {
+                self.edge(Some(*gives), Some(takes), false);
+            }
+        }
+    }
+
+    /// A step, and all that come after it by the edges so far.
+    fn after(&self, step: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::from([step]);
+        let mut queue = vec![step];
+        while let Some(step) = queue.pop() {
+            let next = self.edges.range((step, 0)..=(step, usize::MAX)).map(|((_, after), _)| *after);
+            queue.extend(next.filter(|after| reached.insert(*after)));
+        }
+        reached
     }
 
     /// Unmaking goes against needs: a delete comes after the delete of what needed it.
@@ -149,6 +235,7 @@ impl Builder<'_> {
                 }
             }
         }
+        self.holders();
         for (holder, target) in let_go_pairs(self.actions, desired, state) {
             let let_go = self.find(&holder, StepOperation::LetGo);
             self.edge(let_go, self.find(&target, StepOperation::Delete), false);
@@ -163,25 +250,11 @@ impl Builder<'_> {
             let Some(own) = self.find(address, StepOperation::Delete) else { continue };
             for need in &record.needs {
                 let Some(update) = self.find(need, StepOperation::Update) else { continue };
-                if !self.leads_to(update, own) {
+                if !self.after(update).contains(&own) {
                     self.edge(Some(own), Some(update), false);
                 }
             }
         }
-    }
-
-    /// Whether `to` comes after `from` by the edges so far.
-    fn leads_to(&self, from: usize, to: usize) -> bool {
-        let mut seen = BTreeSet::from([from]);
-        let mut queue = vec![from];
-        while let Some(step) = queue.pop() {
-            if step == to {
-                return true;
-            }
-            let after = self.edges.range((step, 0)..=(step, usize::MAX)).map(|((_, after), _)| *after);
-            queue.extend(after.filter(|after| seen.insert(*after)));
-        }
-        false
     }
 }
 

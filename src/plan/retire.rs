@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::decide::Planner;
-use super::{Action, Reason, Verb};
+use super::{Action, PlanError, PlanOptions, Reason, Verb};
 use crate::kinds;
 use crate::kinds::kind::{Readiness, Seen};
+use crate::kinds::schema::RefChange;
 use crate::model::{Address, Fields};
+use crate::resolve::{Desired, needs_of};
 use crate::state::{Origin, ResourceState};
 
 /// Decides the records that the spec does not want, or all of them for a destroy.
@@ -23,6 +25,13 @@ pub(super) fn retire(planner: &mut Planner<'_>) {
         planner.actions.insert(address.clone(), action);
     }
     hold_needed(&mut planner.actions);
+    let refused: Vec<PlanError> = planner
+        .actions
+        .values()
+        .filter(|action| action.verb == Verb::Hold)
+        .filter_map(|held| refuse_replaced(planner, held))
+        .collect();
+    planner.errors.extend(refused);
     warn_of_renames(planner);
 }
 
@@ -32,8 +41,6 @@ fn retire_one(planner: &Planner<'_>, address: &Address, record: &ResourceState) 
         return action(address, record, live.as_ref(), Verb::Keep, Vec::new());
     }
     let why = if planner.options.destroy { Reason::Destroyed } else { Reason::Removed };
-    let declared = planner.desired.resources.get(address).and_then(|resource| resource.protect);
-    let protect = declared.unwrap_or(record.protect);
     if record.origin == Origin::Adopted {
         return action(address, record, live.as_ref(), Verb::Release, vec![why]);
     }
@@ -46,7 +53,7 @@ fn retire_one(planner: &Planner<'_>, address: &Address, record: &ResourceState) 
             ended.map_or_else(|| planner.ended_lease(record).unwrap_or(Reason::Missing), |how| Reason::Ended { how });
         return action(address, record, None, Verb::Forget, vec![why, reason]);
     };
-    if protect && !planner.options.include_protected.covers(address) {
+    if is_held(address, record, planner.desired, planner.options) {
         let mut held = action(address, record, Some(&live), Verb::Hold, vec![Reason::Protected]);
         held.protect = true;
         return held;
@@ -54,6 +61,12 @@ fn retire_one(planner: &Planner<'_>, address: &Address, record: &ResourceState) 
     let mut action = action(address, record, Some(&live), Verb::Delete, vec![why]);
     action.data_loss = kinds::by_name(&record.kind).and_then(|kind| kind.data_loss(&live));
     action
+}
+
+/// Whether a resource that is no longer wanted is kept because it is protected. A block that is there says so or not.
+pub(super) fn is_held(address: &Address, record: &ResourceState, desired: &Desired, options: &PlanOptions) -> bool {
+    let declared = desired.resources.get(address).and_then(|resource| resource.protect);
+    declared.unwrap_or(record.protect) && !options.include_protected.covers(address)
 }
 
 fn action(address: &Address, record: &ResourceState, live: Option<&Seen>, verb: Verb, reasons: Vec<Reason>) -> Action {
@@ -94,6 +107,19 @@ fn hold_needed(actions: &mut BTreeMap<Address, Action>) {
             }
         }
     }
+}
+
+/// A held resource would not survive what it stands on being made anew.
+fn refuse_replaced(planner: &Planner<'_>, held: &Action) -> Option<PlanError> {
+    let schema = kinds::by_name(&held.kind)?.schema();
+    let stands_on = needs_of(schema, &held.applied).into_iter().filter(|need| need.change == RefChange::Replace);
+    let replaced = stands_on
+        .map(|need| need.address)
+        .find(|need| planner.actions.get(need).is_some_and(|action| action.verb == Verb::Replace))?;
+    let text =
+        format!("{replaced} would be replaced, but {}, which is kept because it is protected, needs it", held.address);
+    let help = format!("undo the change, or delete {} first", held.address);
+    Some(PlanError::new("held-replace", &replaced, text).help(help))
 }
 
 /// A protected object that is made beside a held one of its kind may be a rename that was not said.

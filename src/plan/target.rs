@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{PlanError, PlanOptions};
+use super::decide::Planner;
+use super::{PlanError, PlanOptions, Verb, retire};
+use crate::kinds::schema::RefChange;
+use crate::kinds::{self, Kind};
 use crate::model::{Address, InstanceKey};
-use crate::resolve::Desired;
-use crate::state::{Loaded, State};
+use crate::resolve::{Desired, Need, needs_of};
+use crate::state::{Loaded, ResourceState, State};
 
 /// Old address, new address.
 pub(super) type Renames = Vec<(Address, Address)>;
@@ -26,18 +29,29 @@ pub(super) fn renamed(state: &State, desired: &Desired) -> Result<(State, Rename
             done.push((address, to));
         }
     };
-    for (from, to) in &desired.renames {
-        if !state.resources.contains_key(from) {
-            continue;
+    // One rename may make room for another: `b` was `a`, and `c` was `b`.
+    let mut waiting: Vec<&(Address, Address)> = desired.renames.iter().collect();
+    loop {
+        let before = waiting.len();
+        waiting.retain(|(from, to)| {
+            let free = !loaded.state.resources.contains_key(to);
+            if free && state.resources.contains_key(from) {
+                move_with_parts(&mut loaded, from, to);
+            }
+            !free
+        });
+        if waiting.len() == before {
+            break;
         }
-        if state.resources.contains_key(to) {
+    }
+    for (from, to) in waiting {
+        // Where both are in the spec and in the state, it was done before.
+        if state.resources.contains_key(from) && !desired.resources.contains_key(from) {
             errors.push(
                 PlanError::new("rename-taken", to, format!("`{to}` was `{from}`, but the state has both"))
                     .help(format!("remove `was:`, or drop one of them with `anole state rm {from}`")),
             );
-            continue;
         }
-        move_with_parts(&mut loaded, from, to);
     }
     for to in desired.resources.keys().filter(|address| address.part.is_none()) {
         let Some(from) = counterpart(to) else { continue };
@@ -62,9 +76,10 @@ fn is_or_part_of(address: &Address, owner: &Address) -> bool {
     address == owner || address.owner().as_ref() == Some(owner)
 }
 
-/// The resources a plan may act on; `None` for all.
+/// The resources a plan may act on at first; `None` for all.
 ///
-/// Making takes what the targets need along; unmaking takes what needs the targets along.
+/// Making takes what the targets need along; unmaking takes what needs the targets along. What a replacement takes along
+/// is found while it is decided ([`taken_along`]).
 pub(super) fn scope(
     desired: &Desired,
     state: &State,
@@ -91,13 +106,17 @@ pub(super) fn scope(
         known().filter(|address| options.targets.iter().any(|target| target.covers(address))).cloned().collect();
     loop {
         let mut more: Vec<Address> = Vec::new();
-        if options.destroy {
-            for (address, record) in &state.resources {
-                if record.needs.iter().any(|need| scope.contains(need)) {
-                    more.push(address.clone());
-                }
+        let leaves = |need: &Address| {
+            let unwanted = options.destroy || !desired.resources.contains_key(need);
+            let record = state.resources.get(need).filter(|_| unwanted && scope.contains(need));
+            record.is_some_and(|record| !retire::is_held(need, record, desired, options))
+        };
+        for (address, record) in &state.resources {
+            if record.needs.iter().any(leaves) {
+                more.push(address.clone());
             }
-        } else {
+        }
+        if !options.destroy {
             for resource in scope.iter().filter_map(|address| desired.resources.get(address)) {
                 more.extend(resource.needs.iter().map(|need| need.address.clone()));
             }
@@ -108,4 +127,26 @@ pub(super) fn scope(
             return Ok(Some(scope));
         }
     }
+}
+
+/// Resources out of scope that have a hold on what is replaced, and all that they need in turn: a server's attachments
+/// and addresses go where it goes. What only comes after it in order stays out.
+pub(super) fn taken_along(planner: &Planner<'_>, scope: &BTreeSet<Address>) -> BTreeSet<Address> {
+    let replaced = |address: &Address| planner.actions.get(address).is_some_and(|action| action.verb == Verb::Replace);
+    let holds = |(address, record): &(&Address, &ResourceState)| {
+        let Some(schema) = kinds::by_name(&record.kind).map(Kind::schema) else { return false };
+        let held = |need: &Need| need.change != RefChange::Order && replaced(&need.address);
+        !scope.contains(*address) && needs_of(schema, &record.applied).iter().any(held)
+    };
+    let mut along: BTreeSet<Address> = BTreeSet::new();
+    let mut queue: Vec<Address> =
+        planner.state.resources.iter().filter(holds).map(|(address, _)| address.clone()).collect();
+    while let Some(address) = queue.pop() {
+        let needs =
+            planner.desired.resources.get(&address).map(|resource| resource.needs.as_slice()).unwrap_or_default();
+        if !scope.contains(&address) && along.insert(address) {
+            queue.extend(needs.iter().map(|need| need.address.clone()));
+        }
+    }
+    along
 }

@@ -25,6 +25,7 @@ pub mod text;
 pub mod units;
 
 pub use decode::Files;
+pub use needs::of_fields as needs_of;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq)]

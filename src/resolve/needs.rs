@@ -8,7 +8,8 @@ use crate::kinds::schema::{RefChange, RefType, Schema, Type, Until};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, Part, SiteAlias, Target, Value};
 
-/// The needs that fields name.
+/// The needs that fields name, a record's too: what each field's table says of its references.
+#[must_use]
 pub fn of_fields(schema: &Schema, fields: &Fields) -> Vec<Need> {
     let mut needs = Vec::new();
     for field in schema.fields {
@@ -61,13 +62,22 @@ pub fn complete(desired: &mut Desired, diagnostics: &mut Diagnostics) {
     add_parts(desired);
     for resource in desired.resources.values_mut() {
         resource.needs.sort();
-        // The strongest need of an address comes first; weaker ones of it say nothing more.
-        resource.needs.dedup_by(|next, first| next.address == first.address);
+        resource.needs.dedup_by(|next, first| next.address == first.address && merge(first, next));
         let own = resource.address.clone();
         resource.needs.retain(|need| need.address != own);
     }
     check_sites(desired, diagnostics);
     check_cycles(desired, diagnostics);
+}
+
+/// Takes what a further need of the same resource asks for into the first one, which has the stronger change; always
+/// true. What must be ready for one of them must be ready.
+fn merge(first: &mut Need, next: &Need) -> bool {
+    first.until = first.until.max(next.until);
+    if (first.change, next.change) == (RefChange::Update, RefChange::Release) {
+        first.change = RefChange::Release;
+    }
+    true
 }
 
 /// Needs that no field names: a floating IP comes after the routers of its site.
