@@ -30,28 +30,34 @@ pub(super) fn renamed(state: &State, desired: &Desired) -> Result<(State, Rename
         }
     };
     // One rename may make room for another: `b` was `a`, and `c` was `b`.
-    let mut waiting: Vec<&(Address, Address)> = desired.renames.iter().collect();
+    let mut waiting: Vec<&(Address, Address)> =
+        desired.renames.iter().filter(|(from, _)| state.resources.contains_key(from)).collect();
     loop {
         let before = waiting.len();
         waiting.retain(|(from, to)| {
-            let free = !loaded.state.resources.contains_key(to);
-            if free && state.resources.contains_key(from) {
+            let leaves = !desired.resources.contains_key(from)
+                || desired.renames.iter().any(|(other, to)| to == from && state.resources.contains_key(other));
+            let moves = leaves && !loaded.state.resources.contains_key(to);
+            if moves {
                 move_with_parts(&mut loaded, from, to);
             }
-            !free
+            !moves
         });
         if waiting.len() == before {
             break;
         }
     }
     for (from, to) in waiting {
-        // Where both are in the spec and in the state, it was done before.
-        if state.resources.contains_key(from) && !desired.resources.contains_key(from) {
-            errors.push(
-                PlanError::new("rename-taken", to, format!("`{to}` was `{from}`, but the state has both"))
-                    .help(format!("remove `was:`, or drop one of them with `anole state rm {from}`")),
-            );
+        let declared = desired.resources.contains_key(from);
+        let help = format!("remove `was:`, or drop one of them with `anole state rm {from}`");
+        if !state.resources.contains_key(to) {
+            let text = format!("`{to}` was `{from}`, but the spec still declares `{from}`");
+            errors.push(PlanError::new("rename-taken", to, text).help("remove `was:`, or the block it names"));
+        } else if !declared {
+            let text = format!("`{to}` was `{from}`, but the state has both");
+            errors.push(PlanError::new("rename-taken", to, text).help(help));
         }
+        // Where both are in the spec and in the state, it was done before.
     }
     for to in desired.resources.keys().filter(|address| address.part.is_none()) {
         let Some(from) = counterpart(to) else { continue };

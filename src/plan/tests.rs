@@ -4,6 +4,7 @@
 //! plans out; [`props`] says what holds of every plan; the rest pins decisions with their reasons.
 
 pub(crate) mod cloud;
+mod decisions;
 pub(crate) mod kit;
 mod props;
 mod random;

@@ -77,10 +77,6 @@ impl World {
         self.carry_out(&plan, |_| 0);
     }
 
-    pub fn id(&self, address: &str) -> RemoteId {
-        self.state.resources[&address.parse().unwrap()].id.clone()
-    }
-
     /// The object of a resource, to be changed behind anole's back.
     pub fn object(&mut self, address: &str) -> &mut Seen {
         let record = &self.state.resources[&address.parse().unwrap()];
@@ -266,6 +262,10 @@ impl World {
             (_, _, wanted) => as_live(wanted),
         };
         match value {
+            // What is not bound, and what leads nowhere, is told as such.
+            Value::Null if matches!(field, "server" | "external") => {
+                seen.attrs.insert(field.to_owned(), Value::Null);
+            }
             Value::Null => drop(seen.attrs.remove(field)),
             value => drop(seen.attrs.insert(field.to_owned(), value)),
         }
@@ -341,7 +341,7 @@ impl World {
             });
             for address in view.objects.entry("floating_ip".to_owned()).or_default().values_mut() {
                 if !address.attrs.get("server").and_then(Value::as_id).is_some_and(|server| servers.contains(server)) {
-                    address.attrs.remove("server");
+                    address.attrs.insert("server".to_owned(), Value::Null);
                 }
             }
         }
@@ -462,6 +462,7 @@ fn shown(kind: &str, fields: &Fields, id: &RemoteId, number: u32) -> Fields {
         "router" => {
             default("status", "ACTIVE".into());
             default("networks", Value::List(Vec::new()));
+            default("external", Value::Null);
         }
         "volume" => {
             default("status", "available".into());
@@ -484,6 +485,7 @@ fn shown(kind: &str, fields: &Fields, id: &RemoteId, number: u32) -> Fields {
         "floating_ip" => {
             default("status", "ACTIVE".into());
             default("address", Value::text(format!("203.0.113.{number}")));
+            default("server", Value::Null);
         }
         "attachment" => default("status", "in-use".into()),
         _ => {}

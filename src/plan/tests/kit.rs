@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostics, Sources, render};
 use crate::kinds;
 use crate::model::{SiteAlias, SiteIdentity};
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Plan, PlanError, Report, order};
 use crate::resolve::{Desired, Files, Inputs, resolve};
 use crate::spec::load::Loaded;
 use crate::spec::{parse, variables, yaml};
@@ -89,6 +89,22 @@ pub(crate) fn refusals(errors: &[PlanError]) -> String {
     let lines = errors.iter().map(|error| {
         let field = error.field.as_ref().map(|field| format!(" ({field})")).unwrap_or_default();
         format!("{}{field}: {}", error.code, error.message)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The steps in an order that may be, a line each.
+pub(crate) fn steps(plan: &Plan) -> String {
+    let order = order::topological(&plan.steps, &plan.edges).expect("no steps stand in a circle");
+    let lines = order.into_iter().map(|step| format!("{:?} {}", plan.steps[step].operation, plan.steps[step].address));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What a report says, a line each.
+pub(crate) fn notes(report: &Report) -> String {
+    let lines = report.notes.iter().map(|note| {
+        let about = note.address.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{}{about}: {}", if note.warning { "! " } else { "" }, note.text)
     });
     lines.collect::<Vec<_>>().join("\n")
 }

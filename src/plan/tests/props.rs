@@ -88,7 +88,7 @@ fn happen(world: &mut World, (what, which): Mishap) {
         (1, _) if seen.attrs.contains_key("name") => {
             drop(seen.attrs.insert("name".to_owned(), Value::text("another")));
         }
-        (2, "floating_ip") => drop(seen.attrs.remove("server")),
+        (2, "floating_ip") => drop(seen.attrs.insert("server".to_owned(), Value::Null)),
         (2, "security_group") => drop(seen.attrs.insert("rules".to_owned(), Value::List(Vec::new()))),
         (3 | 4, _) => drop(world.objects(&record.site, &record.kind).remove(&record.id)),
         _ => {}
