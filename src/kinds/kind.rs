@@ -262,6 +262,12 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// What changing the object in place would lose: a rebuild erases the root disk.
+    fn update_loss(&self, live: &Seen, changes: &[FieldChange]) -> Option<String> {
+        let _ = (live, changes);
+        None
+    }
+
     /// Whether the object can be used.
     fn readiness(&self, seen: &Seen) -> Readiness {
         let _ = seen;

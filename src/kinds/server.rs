@@ -278,6 +278,11 @@ impl Kind for Server {
         (!ids.is_empty()).then(|| format!("the root disk of server `{}` (boot volume {})", live.name, ids.join(", ")))
     }
 
+    fn update_loss(&self, live: &Seen, changes: &[FieldChange]) -> Option<String> {
+        let rebuilds = changes.iter().any(|change| change.field == "image" && change.effect == Effect::Update);
+        rebuilds.then(|| format!("the root disk of server `{}`, which a rebuild erases", live.name))
+    }
+
     fn readiness(&self, seen: &Seen) -> Readiness {
         match seen.status.as_str() {
             "BUILD" | "REBUILD" | DELETING => Readiness::Pending(seen.status.clone()),

@@ -326,6 +326,7 @@ impl<'a> Planner<'a> {
             Verb::Keep
         };
         let mut action = case.action(verb, reasons, Some(live));
+        action.data_loss = case.kind.update_loss(live, &changes);
         action.changes = changes;
         Ok(action)
     }
