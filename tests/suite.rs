@@ -11,6 +11,7 @@ mod language;
 mod leases;
 mod lifecycle;
 mod output;
+mod purity;
 mod recovery;
 mod saved;
 mod scale;
