@@ -61,7 +61,7 @@ static SCHEMA: Schema = Schema {
         ),
     ],
     attributes: &[
-        attribute("address", "The address: `129.114.25.72`.").stable(),
+        attribute("address", "The address: `129.114.25.72`."),
         attribute("port", "The id of the port that it is bound to; none while it is not bound."),
         attribute("status", "Neutron's word for its state: `ACTIVE`, or `DOWN` while it is not bound."),
     ],

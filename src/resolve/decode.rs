@@ -7,7 +7,7 @@ use super::units;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds;
 use crate::kinds::schema::{Field, Literal, RefType, Type};
-use crate::model::{Address, Fields, Reference, Target, Value};
+use crate::model::{Address, Fields, Part, Reference, Target, Template, Value};
 use crate::spec::template::parse_reference;
 use crate::spec::{Key, Node, Yaml};
 use crate::suggest;
@@ -86,7 +86,7 @@ impl Decoder<'_> {
                 }
                 Ok(Text::Known(secret @ Value::Secret(_))) => Some(secret),
                 Ok(Text::Known(value)) => self.typed(&to_node(&value, node.span), ty, true),
-                Ok(Text::Later(template)) => self.later(Value::Template(template), ty, node.span),
+                Ok(Text::Later(template)) => self.later(template, ty, node.span),
                 Err(error) => self.fail(error),
             };
         }
@@ -94,8 +94,12 @@ impl Decoder<'_> {
     }
 
     /// A value that is known later may stand wherever a scalar may.
-    fn later(&mut self, template: Value, ty: &Type, span: Span) -> Option<Value> {
+    fn later(&mut self, template: Template, ty: &Type, span: Span) -> Option<Value> {
+        let is_list = matches!(template.0.as_slice(), [Part::Attribute { all: true, .. }]);
+        let template = Value::Template(template);
         match ty {
+            Type::List(_) | Type::Set(_) => Some(template),
+            _ if is_list => self.fail(text::not_one(span)),
             Type::Short(name, _) => Some(Value::Map([((*name).to_owned(), template)].into())),
             Type::Struct(_) | Type::NamedList(_) => self.fail(
                 Diagnostic::error(

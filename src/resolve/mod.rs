@@ -21,6 +21,8 @@ mod blocks;
 pub mod decode;
 mod instances;
 mod needs;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod units;
 

@@ -82,6 +82,7 @@ pub fn read(text: &str, span: Span, scope: &Scope<'_>) -> Result<Text, Diagnosti
         let literal = match part {
             TextPart::Literal(literal) => literal.clone(),
             TextPart::Expr(expr) => match find(expr, span, scope)? {
+                Found::Attribute(Part::Attribute { all: true, .. }) => return Err(not_one(span)),
                 Found::Attribute(part) => {
                     read.push(part);
                     continue;
@@ -167,9 +168,14 @@ fn word(value: &Value, span: Span) -> Result<String, Diagnostic> {
         Value::Int(number) => Ok(number.to_string()),
         Value::Bool(flag) => Ok(flag.to_string()),
         Value::Null => Ok(String::new()),
-        _ => Err(Diagnostic::error("wrong-type", span, "a list or a map cannot stand within text")
-            .help("use it as the whole value, or name one of its entries")),
+        _ => Err(not_one(span)),
     }
+}
+
+/// The mistake of a list or a map where one text is meant.
+pub fn not_one(span: Span) -> Diagnostic {
+    Diagnostic::error("wrong-type", span, "a list or a map cannot stand within text")
+        .help("use it as the whole value, or name one of its entries")
 }
 
 fn find(expr: &Expr, span: Span, scope: &Scope<'_>) -> Result<Found, Diagnostic> {

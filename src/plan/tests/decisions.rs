@@ -341,6 +341,14 @@ outputs: { all: '${floating_ips.in[*].address}' }
     let metadata = world.object("servers.a").attrs["metadata"].as_map().unwrap()["to"].clone();
     assert_eq!(metadata, world.object("floating_ips.in[0]").attrs["address"]);
 
+    // An address made anew is another address.
+    let (plan, _) = planned(&world, spec, &replace("floating_ips.in[0]"));
+    insta::assert_snapshot!(summary(&plan), @r"
+    Replace floating_ips.in[0]: marked by --replace
+    Update servers.a: floating ip `in[0]` is replaced
+    ");
+    world.carry_out(&plan, |_| 0);
+
     let known = crate::apply::known::Recorded(&world.state);
     let all = crate::plan::bind::bind(&plan.outputs["all"], &known);
     assert_eq!(all.as_list().map(<[Value]>::len), Some(2), "{all:?}");
