@@ -16,7 +16,7 @@ write_configuration() {
     [[ ! -f $file ]] || before=$(cat "$file")
     prepare_ceph
     python "$HERE/config.py"
-    # Both options are Keystone's.
+    # Both options are Keystone's, and stand in its configuration.
     [[ -z $before || $before = "$(cat "$file")" ]] || stop keystone
 }
 

@@ -21,7 +21,7 @@ wsgi() { # name port module processes [uwsgi options]
 
 start_keystone() {
     OS_KEYSTONE_CONFIG_DIR=$ETC/keystone OS_KEYSTONE_CONFIG_FILES=keystone.conf \
-        wsgi keystone "$PORT_KEYSTONE" keystone.wsgi.api 2
+        wsgi keystone "$PORT_KEYSTONE" labfakes.keystone 2
 }
 
 start_apis() {

@@ -5,8 +5,8 @@ export LAB_DIR=${ANOLE_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/anole-openstack}
 export VENV=$LAB_DIR/venv ETC=$LAB_DIR/etc VAR=$LAB_DIR/var LOG=$LAB_DIR/log RUN=$LAB_DIR/run SAVED=$LAB_DIR/saved
 
 # Options. A change takes effect at the next `lab up`, which restarts what it concerns.
-export LAB_TOKEN_SECONDS=${LAB_TOKEN_SECONDS:-14400}     # lifetime of Keystone's tokens
-export LAB_APPCRED_TRUST=${LAB_APPCRED_TRUST:-true}      # may an unrestricted application credential make leases?
+export LAB_TOKEN_SECONDS=${LAB_TOKEN_SECONDS:-14400}     # lifetime of people's tokens
+export LAB_APPCRED_TRUST=${LAB_APPCRED_TRUST:-true}      # may application credentials make leases?
 
 # One password for every account: all of it is on loopback, and worth nothing.
 export PASSWORD=anole-lab
