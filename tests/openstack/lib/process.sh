@@ -4,7 +4,12 @@
 # RUN/<name>.pid holds "<process id> <start time>", the start time as the kernel gives it: an id that was given to another
 # process since has another start time, and is never signalled. Each process leads a group of its own (setsid).
 
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
+# The kernel's start time of a live process. One that has ended and whose parent has not yet asked how is not alive.
+start_time() { # process id
+    local -a stat
+    read -ra stat <<< "$(sed 's/.*) //' "/proc/$1/stat" 2> /dev/null)"
+    [[ ${#stat[@]} -gt 19 && ${stat[0]} != Z ]] && printf '%s\n' "${stat[19]}"
+}
 
 # The process id, if it is ours and runs.
 running() { # name
@@ -23,13 +28,13 @@ start() { # name command...
     printf '%s %s\n' "$pid" "$(start_time "$pid")" > "$RUN/$name.pid"
 }
 
-# Ends the process and its children: asked first, killed after some seconds.
+# Ends the process: asked first, killed after some seconds. Then whatever it left of its group.
 stop() { # name [seconds]
     local name=$1 patience=${2:-8} pid i
     if pid=$(running "$name"); then
         kill -TERM -- "-$pid" 2> /dev/null || kill -TERM "$pid" 2> /dev/null || true
         for ((i = 0; i < patience * 10; i++)); do
-            kill -0 -- "-$pid" 2> /dev/null || break
+            running "$name" > /dev/null || break
             sleep 0.1
         done
         kill -KILL -- "-$pid" 2> /dev/null || true
