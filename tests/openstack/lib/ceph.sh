@@ -1,9 +1,11 @@
 # shellcheck shell=bash  # sourced
 # The second site's object store: one monitor, manager, storage daemon and gateway (S3 and Swift APIs, users in Keystone).
 
+CEPH_LIBRARIES=$CEPH_ROOT/usr/lib/x86_64-linux-gnu
+CEPH_LIBRARIES+=:$CEPH_LIBRARIES/ceph:$CEPH_ROOT/lib/x86_64-linux-gnu
+
 ceph_env() {
-    local libraries=$CEPH_ROOT/usr/lib/x86_64-linux-gnu
-    env LD_LIBRARY_PATH="$libraries:$libraries/ceph:$CEPH_ROOT/lib/x86_64-linux-gnu" CEPH_ARGS=--no-mon-config \
+    env LD_LIBRARY_PATH="$CEPH_LIBRARIES" CEPH_ARGS=--no-mon-config \
         PYTHONPATH="$CEPH_ROOT/usr/lib/python3/dist-packages" PYTHONDONTWRITEBYTECODE=1 \
         PATH="$CEPH_ROOT/usr/bin:$CEPH_ROOT/usr/sbin:/usr/bin:/bin:/usr/sbin:/sbin" "$@"
 }
@@ -11,11 +13,12 @@ ceph_env() {
 ceph_command() { ceph_env env -u CEPH_ARGS python3 "$CEPH_ROOT/usr/bin/ceph" -c "$CEPH_CONF" --connect-timeout 5 "$@"; }
 gateway_admin() { ceph_env radosgw-admin -c "$CEPH_CONF" -n client.rgw "$@"; }
 
+# Not by ceph_env: a function cannot be started in a process group of its own.
 start_ceph_daemon() { # name program options...
     local name=$1
     shift
-    start "ceph-$name" env LD_LIBRARY_PATH="$CEPH_ROOT/usr/lib/x86_64-linux-gnu:$CEPH_ROOT/usr/lib/x86_64-linux-gnu/ceph:$CEPH_ROOT/lib/x86_64-linux-gnu" \
-        CEPH_ARGS=--no-mon-config "$CEPH_ROOT/usr/bin/$1" -c "$CEPH_CONF" "${@:2}" -f
+    start "ceph-$name" env LD_LIBRARY_PATH="$CEPH_LIBRARIES" CEPH_ARGS=--no-mon-config \
+        "$CEPH_ROOT/usr/bin/$1" -c "$CEPH_CONF" "${@:2}" -f
 }
 
 # Before the configuration is written: it holds the cluster's id and names the certificate.

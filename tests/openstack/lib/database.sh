@@ -1,5 +1,6 @@
 # shellcheck shell=bash  # sourced
 # MariaDB: started by hand on its own port, migrated by each service's own tool, saved after seeding, restored by `reset`.
+# And RabbitMQ, which holds nothing that must be kept.
 
 DATABASES=(keystone glance placement nova_api nova_cell0 nova_cell1 neutron cinder blazar)
 # When each background service was last seen. Restored, it would say that services which run are down.
@@ -87,12 +88,14 @@ save_database() {
 restore_database() { sql < "$SAVED/databases.sql"; }
 
 start_rabbit() {
+    # Two schedulers that sleep when there is nothing to do, not spin.
+    local idle='+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none'
     start epmd epmd -address 127.0.0.1 -port "$PORT_EPMD"
     start rabbit env HOME="$VAR/rabbit" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$PORT_EPMD" \
         RABBITMQ_NODENAME=lab@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$PORT_RABBIT" \
         RABBITMQ_DIST_PORT="$PORT_RABBIT_DIST" RABBITMQ_MNESIA_BASE="$VAR/rabbit/mnesia" RABBITMQ_LOG_BASE="$LOG" \
         RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE="$VAR/rabbit/none" RABBITMQ_PID_FILE="$RUN/rabbit.own" \
         RABBITMQ_ENABLED_PLUGINS_FILE="$VAR/rabbit/enabled_plugins" \
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none" \
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} $idle" \
         /usr/lib/rabbitmq/bin/rabbitmq-server
 }
