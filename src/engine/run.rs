@@ -191,11 +191,7 @@ impl Ready {
                     need.part.is_some() && !action.needs.contains(need) && state.state.resources.contains_key(need)
                 };
                 let needs = action.needs.iter().chain(record.needs.iter().filter(lingers)).cloned().collect();
-                let fresh = state::ResourceState {
-                    attributes: action.live.clone(),
-                    needs,
-                    ..record.clone()
-                };
+                let fresh = state::ResourceState { attributes: action.live.clone(), needs, ..record.clone() };
                 (fresh != *record).then(|| Entry::Put { address: action.address.clone(), resource: Box::new(fresh) })
             })
             .collect()
