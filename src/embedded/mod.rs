@@ -23,6 +23,7 @@ pub mod clock;
 pub mod faults;
 pub mod glance;
 pub mod keystone;
+pub mod metadata;
 pub mod neutron;
 pub mod nova;
 pub mod quota;

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{actions, find_type, type_id};
 use crate::embedded::catalogue::{self, VOLUME_TYPES};
 use crate::embedded::clock;
+use crate::embedded::metadata;
 use crate::embedded::quota::{self, Quotas};
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, PageError, Reply, link, new_id, page};
@@ -298,43 +299,10 @@ fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
 }
 
 fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
-    let method = cx.call.method.clone();
-    let mut doc = find(cx, id)?;
-    let body = cx.call.json().unwrap_or_default();
-    let reply = match (&method, path) {
-        (&Method::GET, []) => return Ok(Reply::ok(json!({"metadata": doc["metadata"]}))),
-        (&Method::GET, [key]) => {
-            let value = doc["metadata"].get(*key).ok_or_else(|| no_key(id, key))?;
-            return Ok(Reply::ok(json!({"meta": {*key: value}})));
-        }
-        (&Method::POST | &Method::PUT, []) => {
-            let wanted = body.get("metadata").and_then(Json::as_object).cloned();
-            let wanted = wanted.ok_or_else(|| Fault::bad("'metadata' is a required property"))?;
-            check_metadata(&Json::Object(wanted.clone()))?;
-            if method == Method::PUT {
-                doc.set("metadata", json!({}));
-            }
-            for (key, value) in wanted {
-                doc["metadata"].set(&key, value);
-            }
-            Reply::ok(json!({"metadata": doc["metadata"]}))
-        }
-        (&Method::PUT, [key]) => {
-            let value = body.get("meta").and_then(|meta| meta.get(*key)).cloned();
-            let value = value.ok_or_else(|| Fault::bad("Request body and URI mismatch"))?;
-            doc["metadata"].set(key, value.clone());
-            Reply::ok(json!({"meta": {*key: value}}))
-        }
-        (&Method::DELETE, [key]) => {
-            doc["metadata"].get(*key).ok_or_else(|| no_key(id, key))?;
-            doc["metadata"].unset(key);
-            Reply::empty(200)
-        }
-        _ => return Err(Fault::no_route()),
-    };
-    doc.set("updated", cx.now);
-    cx.state.put(Table::Volumes, id, doc);
-    Ok(reply)
+    let doc = find(cx, id)?;
+    let no_key = |key: &str| no_key(id, key);
+    let words = metadata::Words { table: Table::Volumes, check: check_metadata, no_key: &no_key, deleted: 200 };
+    metadata::answer(cx, doc, path, &words)
 }
 
 fn no_key(id: &str, key: &str) -> Fault {

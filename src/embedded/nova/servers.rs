@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use super::{actions, create, invalid, no_page, not_allowed, view};
+use crate::embedded::metadata;
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, Reply, link, page, repr};
 use crate::model::Json;
@@ -143,44 +144,10 @@ pub fn check_metadata(metadata: &Json) -> Result<(), Fault> {
 }
 
 fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
-    let method = cx.call.method.clone();
-    let mut doc = find(cx, id)?;
-    let body = cx.call.json().unwrap_or_default();
-    let no_item = || Fault::missing("Metadata item was not found");
-    let reply = match (&method, path) {
-        (&Method::GET, []) => return Ok(Reply::ok(json!({"metadata": doc["metadata"]}))),
-        (&Method::GET, [key]) => {
-            let value = doc["metadata"].get(*key).ok_or_else(no_item)?;
-            return Ok(Reply::ok(json!({"meta": {*key: value}})));
-        }
-        (&Method::POST | &Method::PUT, []) => {
-            let wanted = body.get("metadata").and_then(Json::as_object).cloned();
-            let wanted = wanted.ok_or_else(|| Fault::bad("'metadata' is a required property"))?;
-            check_metadata(&Json::Object(wanted.clone()))?;
-            if method == Method::PUT {
-                doc.set("metadata", json!({}));
-            }
-            for (key, value) in wanted {
-                doc["metadata"].set(&key, value);
-            }
-            Reply::ok(json!({"metadata": doc["metadata"]}))
-        }
-        (&Method::PUT, [key]) => {
-            let value = body.get("meta").and_then(|meta| meta.get(*key)).cloned();
-            let value = value.ok_or_else(|| Fault::bad("Request body and URI mismatch"))?;
-            doc["metadata"].set(key, value.clone());
-            Reply::ok(json!({"meta": {*key: value}}))
-        }
-        (&Method::DELETE, [key]) => {
-            doc["metadata"].get(*key).ok_or_else(no_item)?;
-            doc["metadata"].unset(key);
-            Reply::empty(204)
-        }
-        _ => return Err(Fault::no_route()),
-    };
-    doc.set("updated", cx.now);
-    cx.state.put(Table::Servers, id, doc);
-    Ok(reply)
+    let doc = find(cx, id)?;
+    let no_key = |_: &str| Fault::missing("Metadata item was not found");
+    let words = metadata::Words { table: Table::Servers, check: check_metadata, no_key: &no_key, deleted: 204 };
+    metadata::answer(cx, doc, path, &words)
 }
 
 fn security_groups(cx: &Cx<'_>, id: &str) -> Answer {
