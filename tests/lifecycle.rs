@@ -119,3 +119,20 @@ fn another_address_replaces_that_server_and_says_why() {
     env.apply("nodes.yaml");
     env.has_no_changes("nodes.yaml");
 }
+
+#[test]
+fn a_subnet_of_another_range_takes_the_ports_on_it_along() {
+    let env = TestEnvironment::with(
+        "stack: ranges\n\
+         sites: { kvm: { cloud: kvm } }\n\
+         networks: { inner: { subnets: [{ cidr: 10.8.0.0/24, gateway: none }] } }\n\
+         servers: { a: { flavor: m1.tiny, image: CC-Ubuntu24.04, networks: [inner, sharednet1] } }\n",
+    );
+    env.apply("spec.yaml");
+    env.edit("spec.yaml", "10.8.0.0/24", "10.9.0.0/24");
+    env.anole("plan spec.yaml").exits(0).says("subnet `inner/subnet[10.8.0.0/24]` is removed");
+    env.apply("spec.yaml");
+    env.has_no_changes("spec.yaml");
+    env.anole("destroy spec.yaml --yes").exits(0);
+    assert_eq!(env.site().census(), "");
+}

@@ -14,7 +14,7 @@ use crate::apply::ledger::{Ledger, Log};
 use crate::apply::step::Shared;
 use crate::apply::wait::Pollers;
 use crate::apply::{self, Event, Outcome};
-use crate::model::{Json, Value};
+use crate::model::{Address, Json, Value};
 use crate::plan::bind::bind;
 use crate::plan::{Mode, Plan, PlanOptions, Verb};
 use crate::state::lock::Holder;
@@ -186,11 +186,12 @@ impl Ready {
         stays
             .filter_map(|action| {
                 let record = state.state.resources.get(&action.address)?;
-                let fresh = state::ResourceState {
-                    attributes: action.live.clone(),
-                    needs: action.needs.clone(),
-                    ..record.clone()
+                // A part that the spec dropped and that is still there is still needed until it is gone.
+                let lingers = |need: &&Address| {
+                    need.part.is_some() && !action.needs.contains(need) && state.state.resources.contains_key(need)
                 };
+                let needs = action.needs.iter().chain(record.needs.iter().filter(lingers)).cloned().collect();
+                let fresh = state::ResourceState { attributes: action.live.clone(), needs, ..record.clone() };
                 (fresh != *record).then(|| Entry::Put { address: action.address.clone(), resource: Box::new(fresh) })
             })
             .collect()

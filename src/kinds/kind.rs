@@ -262,6 +262,13 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// Whether a live object cannot do without a live part of what it names: a port's address lies in one of its
+    /// network's subnets, and goes with it.
+    fn stands_on(&self, live: &Fields, part: &Fields) -> bool {
+        let _ = (live, part);
+        false
+    }
+
     /// What changing the object in place would lose: a rebuild erases the root disk.
     fn update_loss(&self, live: &Seen, changes: &[FieldChange]) -> Option<String> {
         let _ = (live, changes);

@@ -3,7 +3,10 @@
 //! Invariant: security groups go only on ports with port security. A port without it has no `security_groups` among
 //! its attributes, so that they are compared with what was applied.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
+use ipnet::IpNet;
 use serde_json::{Map, json};
 
 use super::kind::{FieldChange, Kind, OpCx, Refused, Seen, Sides, Update, diff_fields};
@@ -56,6 +59,16 @@ impl Kind for Port {
 
     fn service(&self) -> Service {
         Service::Network
+    }
+
+    fn stands_on(&self, live: &Fields, part: &Fields) -> bool {
+        let range = part.get("cidr").and_then(Value::as_str).and_then(|cidr| cidr.parse::<IpNet>().ok());
+        let addresses = live.get("addresses").and_then(Value::as_list).unwrap_or_default();
+        let within = |address: &Value| {
+            let address = address.as_str().and_then(|address| address.parse::<IpAddr>().ok());
+            range.zip(address).is_some_and(|(range, address)| range.contains(&address))
+        };
+        addresses.iter().any(within)
     }
 
     fn gone_when_deleted(&self) -> bool {

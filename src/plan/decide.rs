@@ -97,9 +97,11 @@ impl<'a> Planner<'a> {
                 .get(owner)
                 .is_some_and(|owner| owner.needs.iter().any(|need| need.address == *address))
         };
+        let stays = |action: &&Action| matches!(action.verb, Verb::Keep | Verb::Update | Verb::Record | Verb::Await);
+        let left_standing = self.actions.values().filter(stays).filter_map(|action| self.left_standing(action));
         self.actions
             .values()
-            .filter(|action| matches!(action.verb, Verb::Keep | Verb::Update | Verb::Record | Verb::Await))
+            .filter(stays)
             .filter_map(|action| {
                 let owner = action.address.owner()?;
                 let owner_action = self.actions.get(&owner)?;
@@ -108,8 +110,25 @@ impl<'a> Planner<'a> {
                     (action.address.clone(), reason)
                 })
             })
+            .chain(left_standing)
             .filter(|(address, _)| !self.marks.contains_key(address))
             .collect()
+    }
+
+    /// What stands on a part that the spec no longer has: a port with an address in a subnet that goes.
+    fn left_standing(&self, action: &Action) -> Option<(Address, Reason)> {
+        let kind = kinds::by_name(&action.kind)?;
+        let goes = |part: &&Address| {
+            let owner_stays = part.owner().is_some_and(|owner| self.desired.resources.contains_key(&owner));
+            owner_stays && part.owner() != action.address.owner() && !self.desired.resources.contains_key(*part)
+        };
+        let record = self.state.resources.get(&action.address)?;
+        let part = record.needs.iter().filter(goes).find(|part| {
+            let part = self.state.resources.get(*part).and_then(|part| self.live(part));
+            part.is_some_and(|part| kind.stands_on(&action.live, &part.attrs))
+        })?;
+        let kind = self.state.resources.get(part)?.kind.clone();
+        Some((action.address.clone(), Reason::TargetRemoved { target: part.clone(), kind }))
     }
 
     fn decide_one(&mut self, address: &Address) {

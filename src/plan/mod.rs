@@ -310,6 +310,13 @@ pub enum Reason {
         /// The kind of it.
         kind: String,
     },
+    /// A part of what it names is removed, and it cannot do without.
+    TargetRemoved {
+        /// That part.
+        target: Address,
+        /// The kind of it.
+        kind: String,
+    },
     /// It is a part of a resource that is replaced.
     OwnerReplaced {
         /// That resource.
@@ -371,6 +378,7 @@ impl fmt::Display for Reason {
             Self::Ended { how } => f.write_str(how),
             Self::TargetReplaced { target, kind } => write!(f, "{} `{}` is replaced", words(kind), short(target)),
             Self::TargetCreated { target, kind } => write!(f, "{} `{}` is made anew", words(kind), short(target)),
+            Self::TargetRemoved { target, kind } => write!(f, "{} `{}` is removed", words(kind), short(target)),
             Self::OwnerReplaced { owner, kind } => write!(f, "its {} `{}` is replaced", words(kind), short(owner)),
             Self::Failed { why } => write!(f, "it failed: {why}"),
             Self::Interrupted => f.write_str("an interrupted apply asked for it"),
