@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -138,7 +139,9 @@ impl Rig {
             }
             all
         });
-        let outcome = super::apply(Arc::new(plan), shared, stop).await;
+        // One that waits for what never comes is to fail, not to hang.
+        let applied = super::apply(Arc::new(plan), shared, stop);
+        let outcome = tokio::time::timeout(Duration::from_secs(60), applied).await.expect("the apply ends");
         self.state = ledger.read(Clone::clone);
         drop(ledger);
         thread.join().unwrap();
