@@ -11,7 +11,7 @@ use crate::cloud::Session;
 use crate::diagnostic::{Diagnostics, Sources};
 use crate::model::{Fields, SiteAlias, Value};
 use crate::observe::{Interest, observe_site};
-use crate::plan::{Plan, Report, Verb};
+use crate::plan::{Action, Plan, Report, Verb};
 use crate::spec::Site;
 use crate::state;
 use std::collections::BTreeMap;
@@ -131,8 +131,12 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
         }
     }
     for (alias, session) in &sessions {
-        let touched: Vec<_> =
-            plan.actions.values().filter(|action| action.site == *alias && touches(action.verb)).collect();
+        // What moves to another site is looked at where it is.
+        let is_here = |action: &&Action| {
+            let record = state.state.resources.get(&action.address);
+            *alias == *record.map_or(&action.site, |record| &record.site)
+        };
+        let touched: Vec<_> = plan.actions.values().filter(is_here).filter(|action| touches(action.verb)).collect();
         let interest =
             Interest { kinds: touched.iter().map(|action| action.kind.clone()).collect(), ..Interest::default() };
         let view =
