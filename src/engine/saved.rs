@@ -1,6 +1,7 @@
 //! Saved plans: self-contained, and refused when anything they touch has changed since.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +15,6 @@ use crate::observe::{Interest, observe_site};
 use crate::plan::{Action, Plan, Report, Verb};
 use crate::spec::Site;
 use crate::state;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -136,7 +135,7 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
             let record = state.state.resources.get(&action.address);
             *alias == *record.map_or(&action.site, |record| &record.site)
         };
-        let touched: Vec<_> = plan.actions.values().filter(is_here).filter(|action| touches(action.verb)).collect();
+        let touched: Vec<_> = plan.actions.values().filter(is_here).filter(|action| action.verb.is_work()).collect();
         let interest =
             Interest { kinds: touched.iter().map(|action| action.kind.clone()).collect(), ..Interest::default() };
         let view =
@@ -160,10 +159,6 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
         resolution: Resolution::default(),
         plan: saved.plan,
     })
-}
-
-fn touches(verb: Verb) -> bool {
-    verb.is_work()
 }
 
 async fn sign_in(settings: &Settings, saved: &SavedPlan) -> Result<BTreeMap<SiteAlias, Session>, Error> {

@@ -113,8 +113,7 @@ impl Builder<'_> {
                 Verb::Record | Verb::Adopt | Verb::Release | Verb::Forget => self.add(address, StepOperation::Record),
             }
         }
-        for (holder, target) in let_go_pairs(self.actions, desired, state) {
-            let _ = target;
+        for (holder, _) in let_go_pairs(self.actions, desired, state) {
             self.add(&holder, StepOperation::LetGo);
         }
     }

@@ -5,7 +5,7 @@
 //! - Writing takes the lock, by its type: only a [`Writer`] writes, and dropping it lets go.
 //! - Reading needs no lock and shows a state that was true at one moment, also while another process writes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -78,12 +78,6 @@ pub trait Writer: Send {
     /// # Errors
     /// When it could not be written.
     fn replace(&mut self, loaded: &mut Loaded) -> Result<(), Error>;
-}
-
-/// Where a stack's state is kept unless `--state` says otherwise: `state/<stack>.json` beside the spec.
-#[must_use]
-pub fn default_path(spec_folder: &Path, stack: &str) -> PathBuf {
-    spec_folder.join("state").join(format!("{stack}.json"))
 }
 
 /// The store that `--state` names: a path, or a `file://` URL. A folder, or what ends with a slash, stands for
