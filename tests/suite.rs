@@ -1,5 +1,6 @@
 //! The fast suite: the language, and what the commands do, through the binary on the embedded cloud.
 
+mod acceptance;
 mod environment;
 mod site;
 

@@ -1,0 +1,208 @@
+//! A plain HTTP client of the OpenStack APIs, of no more than a test needs: it signs in, asks, and hands over the answer.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+/// Who signs in, and to which project.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub auth_url: String,
+    pub region: String,
+    pub user: String,
+    pub password: String,
+    pub project: String,
+}
+
+impl Account {
+    /// The account's entry of a `clouds.yaml`.
+    pub fn entry(&self) -> Json {
+        json!({
+            "auth": {
+                "auth_url": self.auth_url, "username": self.user, "password": self.password,
+                "project_name": self.project, "user_domain_name": "Default", "project_domain_name": "Default",
+            },
+            "region_name": self.region,
+        })
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub token: Option<String>,
+    pub body: Json,
+}
+
+/// A signed-in client.
+pub struct Client {
+    runtime: tokio::runtime::Runtime,
+    http: reqwest::Client,
+    token: String,
+    urls: BTreeMap<String, String>,
+    pub user_id: String,
+    pub project_id: String,
+}
+
+impl Client {
+    /// Signs in with a password.
+    pub fn sign_in(account: &Account) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let none = BTreeMap::from([("identity".to_owned(), account.auth_url.clone())]);
+        let mut client =
+            Self { runtime, http, token: String::new(), urls: none, user_id: String::new(), project_id: String::new() };
+        let domain = json!({"name": "Default"});
+        let user = json!({"name": account.user, "password": account.password, "domain": domain});
+        let answer = client.ask(
+            "POST",
+            "identity",
+            "/auth/tokens",
+            &json!({"auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": {"name": account.project, "domain": domain}}}}),
+        );
+        let (Some(token), body) = (answer.token.clone(), &answer.body["token"]) else { panic!("no token: {answer:?}") };
+        client.token = token;
+        client.user_id = text(&body["user"]["id"]);
+        client.project_id = text(&body["project"]["id"]);
+        for service in body["catalog"].as_array().expect("a catalog") {
+            let endpoints = service["endpoints"].as_array().expect("endpoints");
+            let mine = |entry: &&Json| entry["interface"] == "public" && entry["region"] == *account.region;
+            if let Some(endpoint) = endpoints.iter().find(mine) {
+                let url = text(&endpoint["url"]).trim_end_matches('/').to_owned();
+                client.urls.entry(text(&service["type"])).or_insert(url);
+            }
+        }
+        client.urls.insert("identity".to_owned(), account.auth_url.clone());
+        client
+    }
+
+    /// Sends a request and takes whatever the service answers. `service` is a type of the catalog.
+    pub fn ask(&self, method: &str, service: &str, path: &str, body: &Json) -> Answer {
+        let base = self.urls.get(service).unwrap_or_else(|| panic!("no {service} in {:?}", self.urls.keys()));
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("{base}{path}")).header("x-auth-token", &self.token);
+        let version = match service {
+            "compute" => "compute 2.85",
+            "block-storage" => "volume 3.42",
+            _ => "",
+        };
+        if !version.is_empty() {
+            request = request.header("openstack-api-version", version);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        self.runtime.block_on(async {
+            let response = request.send().await.unwrap_or_else(|error| panic!("{base}{path}: {error}"));
+            let status = response.status().as_u16();
+            let token = response.headers().get("x-subject-token");
+            let token = token.map(|token| token.to_str().expect("a token").to_owned());
+            let text = response.text().await.unwrap_or_default();
+            Answer { status, token, body: serde_json::from_str(&text).unwrap_or(Json::String(text)) }
+        })
+    }
+
+    /// Sends a request that must be granted.
+    #[track_caller]
+    pub fn call(&self, method: &str, service: &str, path: &str, body: Json) -> Json {
+        let answer = self.ask(method, service, path, &body);
+        assert!(answer.status < 300, "{method} {service} {path} {body}: {} {}", answer.status, answer.body);
+        answer.body
+    }
+
+    /// What is there.
+    #[track_caller]
+    pub fn get(&self, service: &str, path: &str) -> Json {
+        self.call("GET", service, path, Json::Null)
+    }
+
+    /// The project's own objects of a kind, as the service lists them.
+    pub fn all(&self, kind: &str) -> Vec<Json> {
+        let own = format!("project_id={}", self.project_id);
+        let (service, path, key) = match kind {
+            "server" => ("compute", "/servers/detail".to_owned(), "servers"),
+            "keypair" => ("compute", "/os-keypairs".to_owned(), "keypairs"),
+            "volume" => ("block-storage", "/volumes/detail".to_owned(), "volumes"),
+            "network" => ("network", format!("/v2.0/networks?{own}"), "networks"),
+            "subnet" => ("network", format!("/v2.0/subnets?{own}"), "subnets"),
+            "router" => ("network", format!("/v2.0/routers?{own}"), "routers"),
+            "port" => ("network", format!("/v2.0/ports?{own}"), "ports"),
+            "floating_ip" => ("network", format!("/v2.0/floatingips?{own}"), "floatingips"),
+            "security_group" => ("network", format!("/v2.0/security-groups?{own}"), "security_groups"),
+            "lease" => ("reservation", "/leases".to_owned(), "leases"),
+            _ => panic!("no kind {kind}"),
+        };
+        let mut all = self.get(service, &path)[key].as_array().unwrap_or_else(|| panic!("no {key}")).clone();
+        match kind {
+            "security_group" => all.retain(|group| group["name"] != "default"),
+            "keypair" => all = all.into_iter().map(|pair| pair["keypair"].clone()).collect(),
+            _ => {}
+        }
+        all
+    }
+
+    /// How many objects of each kind the project has: `port 1, server 1`.
+    pub fn census(&self) -> String {
+        let count = |kind: &&str| match self.all(kind).len() {
+            0 => None,
+            count => Some(format!("{kind} {count}")),
+        };
+        KINDS.iter().filter_map(count).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Deletes what the project has, whatever refuses, until nothing is left or it has taken too long.
+    pub fn purge(&self) {
+        for _ in 0..60 {
+            let mut left = 0;
+            for kind in PURGED {
+                let items = self.all(kind);
+                left += items.len();
+                for item in items {
+                    self.remove(kind, &item);
+                }
+            }
+            if left == 0 {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+    }
+
+    fn remove(&self, kind: &str, item: &Json) {
+        let id = text(if kind == "keypair" { &item["name"] } else { &item["id"] });
+        let (service, path) = match kind {
+            "server" => ("compute", format!("/servers/{id}")),
+            "keypair" => ("compute", format!("/os-keypairs/{id}")),
+            "volume" => ("block-storage", format!("/volumes/{id}")),
+            "lease" => ("reservation", format!("/leases/{id}")),
+            "floating_ip" => ("network", format!("/v2.0/floatingips/{id}")),
+            "security_group" => ("network", format!("/v2.0/security-groups/{id}")),
+            _ => ("network", format!("/v2.0/{kind}s/{id}")),
+        };
+        if kind == "router" {
+            let own = format!("/v2.0/ports?device_id={id}&device_owner=network:router_interface");
+            for port in self.get("network", &own)["ports"].as_array().into_iter().flatten() {
+                let body = json!({"port_id": port["id"]});
+                self.ask("PUT", "network", &format!("{path}/remove_router_interface"), &body);
+            }
+        }
+        self.ask("DELETE", service, &path, &Json::Null);
+    }
+}
+
+/// In the order of a census.
+const KINDS: [&str; 10] =
+    ["floating_ip", "keypair", "lease", "network", "port", "router", "security_group", "server", "subnet", "volume"];
+/// In the order of deletion.
+const PURGED: [&str; 9] =
+    ["floating_ip", "server", "lease", "volume", "router", "port", "network", "security_group", "keypair"];
+
+/// The text of a field that must be one.
+#[track_caller]
+pub fn text(value: &Json) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}

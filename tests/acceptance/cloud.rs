@@ -1,0 +1,185 @@
+//! A test's world: a folder for the commands, a project on a cloud, and a client that is not anole.
+
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+use super::client::{Account, Client};
+use super::ground::{Accounts, Ground};
+use crate::environment::TestEnvironment;
+
+/// How long the slowest thing on a busy machine may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A folder and a project. It is its user's client of the cloud, and nothing is left of it when it is dropped.
+pub struct TestCloud {
+    pub env: TestEnvironment,
+    ground: Ground,
+    accounts: Accounts,
+    clouds: Json,
+    demo: Client,
+}
+
+impl Deref for TestCloud {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.demo
+    }
+}
+
+impl TestCloud {
+    /// A project with nothing in it, and `spec.yaml`, whose site `kvm` it becomes. Its clouds.yaml has `test`, `mate` (a
+    /// second user of the same project) and `other` (a user of another one).
+    pub fn with(spec: &str) -> Self {
+        Self::with_settings(&[], spec)
+    }
+
+    /// The same, where the embedded cloud's transitions take a while, as they do on a real one.
+    pub fn unhurried(spec: &str) -> Self {
+        Self::with_settings(&[("ANOLE_EMBEDDED_SCALE", "0.5")], spec)
+    }
+
+    fn with_settings(settings: &[(&str, &str)], spec: &str) -> Self {
+        let mut env = TestEnvironment::new();
+        settings.iter().for_each(|(name, value)| env.set(name, value));
+        env.set("ANOLE_EMBEDDED", "0");
+        env.set("OS_CLIENT_CONFIG_FILE", "clouds.yaml");
+        let (ground, accounts) = Ground::new(&env);
+        let demo = Client::sign_in(&accounts.demo);
+        let mut cloud = Self { env, ground, accounts, clouds: json!({}), demo };
+        for (name, account) in
+            [("test", &cloud.accounts.demo), ("mate", &cloud.accounts.mate), ("other", &cloud.accounts.other)]
+        {
+            cloud.clouds[name] = account.entry();
+        }
+        cloud.write_clouds();
+        cloud.write_spec(spec);
+        cloud
+    }
+
+    /// Adds an entry to clouds.yaml, or puts another in its place.
+    pub fn set_cloud(&mut self, name: &str, entry: Json) {
+        self.clouds[name] = entry;
+        self.write_clouds();
+    }
+
+    fn write_clouds(&self) {
+        self.env.write("clouds.yaml", &json!({"clouds": self.clouds}).to_string());
+    }
+
+    /// Writes `spec.yaml`: the blocks given, with a stack's head where they have none.
+    pub fn write_spec(&self, blocks: &str) {
+        let head = if blocks.contains("stack:") { "" } else { "stack: acceptance\nsites: { kvm: { cloud: test } }\n" };
+        self.env.write("spec.yaml", &format!("{head}{blocks}"));
+        self.env.write("key.pub", KEY);
+    }
+
+    /// How the project's user signs in.
+    pub fn account(&self) -> &Account {
+        &self.accounts.demo
+    }
+
+    /// The client of the second user of the project.
+    pub fn mate(&self) -> Client {
+        Client::sign_in(&self.accounts.mate)
+    }
+
+    /// The client of the other project's user.
+    pub fn other(&self) -> Client {
+        Client::sign_in(&self.accounts.other)
+    }
+
+    /// Applies `spec.yaml`, after which there must be nothing to do.
+    #[track_caller]
+    pub fn converge(&self) -> crate::environment::Ran {
+        let ran = self.env.apply("spec.yaml");
+        self.env.has_no_changes("spec.yaml");
+        ran
+    }
+
+    /// The project's one object of a kind.
+    #[track_caller]
+    pub fn only(&self, kind: &str) -> Json {
+        let all = self.all(kind);
+        assert_eq!(all.len(), 1, "{kind}: {all:?}");
+        all.into_iter().next().unwrap_or_default()
+    }
+
+    /// The id that anole has for a resource of `spec.yaml`.
+    #[track_caller]
+    pub fn id(&self, address: &str) -> String {
+        self.env.id("spec.yaml", address)
+    }
+
+    /// A new foreign volume, once it can be used.
+    pub fn foreign_volume(&self, name: &str, size: u32) -> String {
+        let body = json!({"volume": {"name": name, "size": size}});
+        let made = self.call("POST", "block-storage", "/volumes", body);
+        let id = super::client::text(&made["volume"]["id"]);
+        let path = format!("/volumes/{id}");
+        self.eventually("a volume", || self.get("block-storage", &path)["volume"]["status"] == "available");
+        id
+    }
+
+    /// A new foreign server, once it runs; `more` is added to the request.
+    pub fn foreign_server(&self, name: &str, more: &Json) -> String {
+        let named = |path: &str, key: &str, name: &str| {
+            let all = self.get("compute", path)[key].as_array().cloned().unwrap_or_default();
+            super::client::text(&all.iter().find(|item| item["name"] == name).expect(name)["id"])
+        };
+        let images = self.get("image", "/v2/images?name=CC-Ubuntu24.04");
+        let networks = self.get("network", "/v2.0/networks?name=sharednet1");
+        let mut server = json!({
+            "name": name, "flavorRef": named("/flavors", "flavors", "m1.tiny"), "imageRef": images["images"][0]["id"],
+            "networks": [{"uuid": networks["networks"][0]["id"]}],
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            server[key] = value.clone();
+        }
+        let made = self.call("POST", "compute", "/servers", json!({"server": server}));
+        let id = super::client::text(&made["server"]["id"]);
+        let path = format!("/servers/{id}");
+        self.eventually("a server", || self.get("compute", &path)["server"]["status"] == "ACTIVE");
+        id
+    }
+
+    /// Sets limits of the project: of `compute`, `block-storage` or `network`, as its quota API calls them.
+    pub fn set_quota(&self, service: &str, limits: &Json) {
+        self.ground.set_quota(&self.demo, service, limits);
+    }
+
+    /// Lets so much time pass on the cloud.
+    pub fn let_pass(&self, seconds: i64) {
+        self.ground.let_pass(seconds);
+    }
+
+    /// Has every token expire that was given out until now.
+    pub fn expire_tokens(&self) {
+        self.ground.expire_tokens();
+    }
+
+    /// Waits until something holds.
+    #[track_caller]
+    pub fn eventually(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < end, "{what} does not come");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for TestCloud {
+    fn drop(&mut self) {
+        if matches!(self.ground, Ground::Lab) {
+            for account in [&self.accounts.demo, &self.accounts.mate, &self.accounts.other] {
+                Client::sign_in(account).purge();
+            }
+        }
+    }
+}
+
+/// A public key, of which there is no private one.
+const KEY: &str = include_str!("../../specs/example.pub");
