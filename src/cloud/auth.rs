@@ -235,7 +235,22 @@ pub(super) fn refused(error: CloudError, config: &CloudConfig) -> CloudError {
              itself while JUPYTERHUB_API_URL and JUPYTERHUB_API_TOKEN are set)"
         }
     };
-    error.hint(format!("signed in by {} as {origin} says; {advice}", config.auth.auth_type()))
+    error.hint(format!("{origin} signs in by {}{}; {advice}", config.auth.auth_type(), account(config)))
+}
+
+/// Who that is, and in which project, as far as the configuration says; no secrets.
+fn account(config: &CloudConfig) -> String {
+    let who = match &config.auth {
+        Auth::Password { user: User::Id(name) | User::Name(name, _), .. }
+        | Auth::OidcPassword { username: name, .. } => format!(" as user `{name}`"),
+        Auth::ApplicationCredential { credential: CredentialRef::Id(id), .. } => format!(" as `{id}`"),
+        Auth::ApplicationCredential { credential: CredentialRef::Name(name, _), .. } => format!(" as `{name}`"),
+        Auth::Token(_) | Auth::OidcAccessToken { .. } => String::new(),
+    };
+    match &config.scope {
+        Scope::ProjectId(project) | Scope::ProjectName(project, _) => format!("{who} to project `{project}`"),
+        Scope::Unsaid => who,
+    }
 }
 
 fn domain_json(domain: &Domain) -> Json {

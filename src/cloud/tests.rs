@@ -224,7 +224,7 @@ async fn a_token_that_is_refused_for_good_says_who_signed_in() {
     cloud.next(unauthorized()).next(unauthorized());
     let error = session.send(read()).await.unwrap_err();
     assert_eq!((error.kind, error.request_id.as_deref()), (ErrorKind::Unauthorized, Some("req-1")));
-    assert!(error.hint.unwrap().starts_with("signed in by password as cloud test of clouds.yaml says"));
+    assert!(error.hint.unwrap().starts_with("cloud test of clouds.yaml signs in by password as user `"));
 }
 
 #[tokio::test]

@@ -80,6 +80,11 @@ impl Client {
         client
     }
 
+    /// The token it has.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Sends a request and takes whatever the service answers. `service` is a type of the catalog.
     pub fn ask(&self, method: &str, service: &str, path: &str, body: &Json) -> Answer {
         let base = self.urls.get(service).unwrap_or_else(|| panic!("no {service} in {:?}", self.urls.keys()));

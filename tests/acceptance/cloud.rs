@@ -65,6 +65,11 @@ impl TestCloud {
         self.write_clouds();
     }
 
+    /// An entry of clouds.yaml.
+    pub fn entry(&self, name: &str) -> Json {
+        self.clouds[name].clone()
+    }
+
     fn write_clouds(&self) {
         self.env.write("clouds.yaml", &json!({"clouds": self.clouds}).to_string());
     }
@@ -81,9 +86,9 @@ impl TestCloud {
         &self.accounts.demo
     }
 
-    /// The client of the second user of the project.
-    pub fn mate(&self) -> Client {
-        Client::sign_in(&self.accounts.mate)
+    /// A client with a token of its own.
+    pub fn fresh(&self) -> Client {
+        Client::sign_in(&self.accounts.demo)
     }
 
     /// The client of the other project's user.

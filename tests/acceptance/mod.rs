@@ -14,4 +14,10 @@ mod client;
 mod cloud;
 mod ground;
 
+mod leases;
+mod names;
 mod quotas;
+mod sharing;
+mod sign_in;
+mod strict;
+mod trouble;
