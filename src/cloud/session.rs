@@ -269,7 +269,7 @@ impl Session {
     /// What the service refused, in its words, after all retries.
     pub async fn send(&self, request: Request) -> Result<Response, CloudError> {
         let mut ask = self.ask(&request)?;
-        let answer = self.authorized(&mut ask).await?;
+        let answer = self.authorized(&mut ask).await.map_err(|error| explain_text(error, request.body.as_ref()))?;
         let body = body(&request, &answer)?;
         let asked = (request.service, request.method, request.path);
         Ok(Response { status: answer.status, headers: answer.headers, body, asked })
@@ -383,6 +383,19 @@ impl Session {
                 )),
             _ => error,
         }
+    }
+}
+
+/// Says what a service does not that fails on a text: most keep texts in databases that hold no character beyond the
+/// first 65,536 (measured on Neutron, Cinder and Blazar 2025.1, which answer 500).
+fn explain_text(error: CloudError, body: Option<&Json>) -> CloudError {
+    let text = body.map(Json::to_string).unwrap_or_default();
+    match text.chars().find(|char| *char > '\u{ffff}') {
+        Some(char) if error.status == Some(500) => error.hint(format!(
+            "the site most likely cannot keep the character `{char}`, as most cannot keep emoji: leave it out of names and \
+             descriptions"
+        )),
+        _ => error,
     }
 }
 

@@ -52,6 +52,12 @@ impl Call {
         serde_json::from_slice(&self.body).ok()
     }
 
+    /// Whether the body has a character beyond the first 65,536, which no database of a service holds.
+    #[must_use]
+    pub fn unstorable(&self) -> bool {
+        self.json().is_some_and(|body| body.to_string().chars().any(|char| char > '\u{ffff}'))
+    }
+
     /// The same address for the next page: the query with another marker.
     #[must_use]
     pub fn next_page(&self, marker: &str) -> String {

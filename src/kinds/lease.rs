@@ -151,10 +151,6 @@ fn explain_create(error: CloudError) -> CloudError {
         "the site has no room for it at that time: choose another time, another flavor or node type, or fewer of them"
     } else if error.message.contains("Start date must be later") {
         "its `start` has passed: leave `start` out to start now"
-    } else if error.hint.is_some() {
-        return error;
-    } else if error.message.contains("Internal Server Error") || error.kind == ErrorKind::Unauthorized {
-        "leases need a sign-in that may delegate: a password, a token, or an application credential made `--unrestricted`"
     } else if error.message.contains("duration") {
         "the site limits how long a lease may be: make `duration` shorter, and extend it later"
     } else {

@@ -22,6 +22,7 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     cx.who = tokens::who(&token);
     let method = cx.call.method.clone();
     let answer = match (&method, path) {
+        _ if cx.call.unstorable() => Err(Fault::named(500, "internal", "")),
         (_, ["v1", "leases", rest @ ..]) => leases::handle(cx, rest),
         (&Method::GET, ["v1", "os-hosts"]) => Ok(Reply::ok(json!({"hosts": hosts(cx)}))),
         (&Method::GET, ["v1", "os-hosts", id]) => host(cx, id),

@@ -44,6 +44,10 @@ fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, bool) {
     let asked = cx.call.header("openstack-api-version").and_then(|text| text.strip_prefix("volume "));
     let answer = negotiate(cx, asked.map(str::trim).map(str::to_owned)).and_then(|()| match path {
         ["v3"] => Ok(versions(cx)),
+        _ if cx.call.unstorable() => {
+            let why = "The server has either erred or is incapable of performing the requested operation.";
+            Err(Fault::new(500, why))
+        }
         ["v3", project, rest @ ..] if *project == cx.who.project_id => route(cx, rest),
         ["v3", project, _, ..] if project.len() == 32 && project.chars().all(|c| c.is_ascii_hexdigit()) => {
             Err(Fault::bad("Malformed request url"))

@@ -71,6 +71,10 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     }
     let bare: Vec<&str> = path.iter().map(|segment| segment.strip_suffix(".json").unwrap_or(segment)).collect();
     let answer = match bare.as_slice() {
+        _ if cx.call.unstorable() => {
+            let why = "Request Failed: internal server error while processing your request.";
+            Err(Fault::named(500, "HTTPInternalServerError", why))
+        }
         ["v2.0", rest @ ..] => route(cx, rest),
         _ => Err(Fault::no_route()),
     };

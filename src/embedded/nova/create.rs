@@ -109,6 +109,12 @@ fn check_schema(cx: &Cx<'_>, wanted: &Json) -> Result<(), Fault> {
         let why = if name.is_empty() { "'' should be non-empty".to_owned() } else { format!("'{name}' is too long") };
         return Err(invalid("name", &wanted["name"], &why));
     }
+    if name.trim() != name || name.chars().any(|char| char.is_control() || char > '\u{ffff}') {
+        return Err(Fault::bad(
+            "An invalid 'name' value was provided. The name must be: printable characters. Can not start or end with \
+             whitespace.",
+        ));
+    }
     if wanted.has("user_data") {
         let text = wanted.text("user_data");
         // What is not Base64's is passed over, as Python does.

@@ -36,7 +36,8 @@ pub fn detail(cx: &Cx<'_>, doc: &Json, single: bool) -> Json {
         "OS-EXT-STS:task_state": doc["task_state"], "OS-EXT-STS:vm_state": doc["vm_state"],
         "OS-EXT-STS:power_state": doc["power_state"], "os-extended-volumes:volumes_attached": volumes(cx, doc),
     });
-    if doc.has("fault") {
+    // A list does not tell why a server that found no host failed.
+    if doc.has("fault") && (single || placed) {
         view.set("fault", doc["fault"].clone());
     }
     if ["ACTIVE", "BUILD", "REBUILD"].contains(&doc.text("status")) {
