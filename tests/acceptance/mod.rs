@@ -17,6 +17,7 @@ mod ground;
 mod leases;
 mod names;
 mod quotas;
+mod served;
 mod sharing;
 mod sign_in;
 mod strict;
