@@ -20,6 +20,7 @@
 //! | [`apply`](mod@apply) | carries a plan out, recording each step |
 //! | [`state`] | what anole remembers: snapshot, journal, lock, recovery |
 //! | [`cloud`] | OpenStack sessions and thin clients |
+//! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
 //! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
 //! | [`stamp`] | unique ids, and whose a stamp is |
 //! | [`engine`] | what the commands do, put together from the parts |
@@ -41,6 +42,7 @@ pub mod observe;
 pub mod plan;
 pub mod resolve;
 pub mod spec;
+pub mod ssh;
 pub mod stamp;
 pub mod state;
 mod suggest;
