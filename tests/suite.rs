@@ -14,6 +14,7 @@ mod lifecycle;
 mod output;
 mod purity;
 mod recovery;
+mod requests;
 mod saved;
 mod scale;
 mod secrets;
