@@ -36,7 +36,7 @@ static SCHEMA: Schema = Schema {
             .replace(),
         field(
             "security_groups",
-            Type::Set(&Type::Ref(RefType::new("security_group", RefChange::Release).or_lookup())),
+            Type::Set(&Type::Ref(RefType::new("security_group", RefChange::Release).or_lookup().accepted())),
             "The security groups that guard the port. Where absent, the site's own: `default` on networks with port security.",
         ),
     ],
