@@ -82,13 +82,12 @@ def measure(tool, phase, command, wanted=0):
         "cpu seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3),
         "plan": tool.summary(done.stdout),
         "calls": dict(traffic.calls.most_common()),
-        # Each command signs in once; more is somebody else's, with the same tool, on the same lab.
-        "disturbed": traffic.sign_ins != 1,
+        "disturbed": tool.own_count() not in (None, traffic.total),
         "load": os.getloadavg()[0],
     }
     say(f"{tool.name}: {phase}: {figures['seconds']:.2f} s, {figures['requests']} requests")
     if figures["disturbed"]:
-        say(f"{tool.name}: {phase}: {traffic.sign_ins} sign-ins in that time; somebody else uses the lab")
+        say(f"{tool.name} itself sent {tool.own_count()}: somebody else uses it on this lab at the same time")
     return figures
 
 
@@ -162,8 +161,10 @@ def versions(what):
     found = {"anole": f"{Anole.version()} ({commit or 'no commit'})"}
     if what != "block":
         found["terraform"] = Terraform.version()
-    requirements = (ROOT / "tests" / "openstack" / "requirements.txt").read_text().split()
-    found["services"] = " ".join(line for line in requirements if line.startswith(("keystone", "nova", "neutron", "cinder", "glance", "blazar==")))
+    wanted = ("keystone", "nova", "neutron", "cinder", "glance", "blazar")
+    pins = (ROOT / "tests" / "openstack" / "requirements.txt").read_text().split()
+    pins = [pin.split("==") for pin in pins if "==" in pin]
+    found["services"] = ", ".join(f"{name} {version}" for name, version in pins if name in wanted)
     found["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     found["when"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     found["load at the start"] = f"{os.getloadavg()[0]:.1f}"

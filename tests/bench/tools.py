@@ -4,6 +4,7 @@ In: a folder, the environment of a round's project. Out: for each phase the comm
 and what its plan says in one line.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -39,26 +40,37 @@ class Tool:
     def restore(self):
         shutil.copy(self.source, self.file)
 
+    def own_count(self):
+        """How many requests the last command says it sent; `None` where its user agent is nobody else's."""
+        return None
+
+    @staticmethod
+    def summary(text):
+        """What a plan comes to, in the tool's words."""
+        return next((line.strip() for line in text.splitlines() if re.match(r"Plan: |No changes", line)), "")
+
 
 class Anole(Tool):
     source = HERE / "anole" / "anole.yaml"
     agent = "anole/"
 
     def command(self, phase):
-        binary = os.environ["ANOLE"]
-        return {
-            "apply": [binary, "apply", "--yes"],
-            "plan": [binary, "plan", "--detailed-exitcode"],
-            "destroy": [binary, "destroy", "--yes"],
+        # Everybody's anole has the same user agent, so its own log tells whether another one was at work.
+        self.log = self.folder / f"{phase}.log"
+        self.log.unlink(missing_ok=True)
+        return [os.environ["ANOLE"], "--log", self.log.name] + {
+            "apply": ["apply", "--yes"],
+            "plan": ["plan", "--detailed-exitcode"],
+            "destroy": ["destroy", "--yes"],
         }[phase]
+
+    def own_count(self):
+        lines = map(json.loads, self.log.read_text().splitlines())
+        return sum(line["fields"].get("message") == "request" for line in lines)
 
     @staticmethod
     def version():
         return subprocess.check_output([os.environ["ANOLE"], "--version"], text=True).strip()
-
-    @staticmethod
-    def summary(text):
-        return next((line.strip() for line in text.splitlines() if re.match(r"Plan: |No changes", line)), "")
 
 
 class Terraform(Tool):
@@ -92,7 +104,3 @@ class Terraform(Tool):
     def version():
         text = subprocess.check_output([os.environ["TERRAFORM"], "version"], text=True)
         return f"{text.splitlines()[0]}, provider {os.environ['PROVIDER_VERSION']}"
-
-    @staticmethod
-    def summary(text):
-        return next((line.strip() for line in text.splitlines() if re.match(r"Plan: |No changes", line)), "")

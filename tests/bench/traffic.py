@@ -14,7 +14,6 @@ SERVICES = {
     "placement": "placement", "blazar-api": "blazar",
 }
 LINE = re.compile(r'^\S+ \S+ (?P<status>\d+) (?P<took>\d+)ms (?P<method>[A-Z]+) (?P<path>\S+) "(?P<agent>.*)"$')
-SIGN_IN = ("POST", "/v3/auth/tokens")
 
 
 class Traffic:
@@ -23,7 +22,7 @@ class Traffic:
     def __init__(self, folder, agent):
         self.files = {name: pathlib.Path(folder, file) for file, name in SERVICES.items()}
         self.agent = agent
-        self.counts, self.sign_ins, self.slow, self.calls = {}, 0, {}, collections.Counter()
+        self.counts, self.slow, self.calls = {}, {}, collections.Counter()
 
     def __enter__(self):
         self.ends = {name: path.stat().st_size if path.exists() else 0 for name, path in self.files.items()}
@@ -38,7 +37,6 @@ class Traffic:
             if own:
                 self.counts[name] = len(own)
                 self.slow[name] = sum(int(line["took"]) for line in own)
-            self.sign_ins += sum((line["method"], line["path"]) == SIGN_IN for line in own)
             self.calls.update(f"{line['method']} {name} {general(line['path'])}" for line in own)
 
     @staticmethod
