@@ -230,6 +230,11 @@ pub trait Kind: Send + Sync + 'static {
         Duration::from_secs(600)
     }
 
+    /// How long an object takes to become ready, or to go, at the very least: nobody looks before that.
+    fn least_wait(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
     fn gone_when_deleted(&self) -> bool {
         false
