@@ -60,9 +60,8 @@ class Project:
         self.clouds = self.folder / "clouds.yaml"
         self.clouds.touch(mode=0o600)
         self.clouds.write_text(yaml.safe_dump({"clouds": {"bench": cloud}}))
-        self.cloud = openstack.connection.Connection(
-            config=openstack.config.OpenStackConfig(config_files=[str(self.clouds)], load_envvars=False).get_one("bench")
-        )
+        config = openstack.config.OpenStackConfig(config_files=[str(self.clouds)], load_envvars=False)
+        self.cloud = openstack.connection.Connection(config=config.get_one("bench"))
         # Neutron makes a project's default group when it is first looked at; none of the tools shall pay for that.
         list(self.cloud.network.security_groups(project_id=self.project.id))
         undo.callback(self.forget_groups)

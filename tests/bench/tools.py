@@ -102,5 +102,6 @@ class Terraform(Tool):
 
     @staticmethod
     def version():
-        text = subprocess.check_output([os.environ["TERRAFORM"], "version"], text=True)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+        text = subprocess.check_output([os.environ["TERRAFORM"], "version"], text=True, env=environment)
         return f"{text.splitlines()[0]}, provider {os.environ['PROVIDER_VERSION']}"
