@@ -171,6 +171,7 @@ impl Kind for Attachment {
         guest_steps(fields)
     }
 
+    /// Without twins: a volume is attached to a server once.
     fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
         let id_of = |field: &str| fields.get(field).and_then(Value::as_id).map(|id| id.0.as_str());
         Some(id_of("server").zip(id_of("volume")).is_some_and(|(server, volume)| id(server, volume) == seen.id))

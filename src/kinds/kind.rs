@@ -225,6 +225,12 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// Of kinds without a stamp: whether another object may look like what a create made, so that it matters which were
+    /// there before.
+    fn has_twins(&self) -> bool {
+        false
+    }
+
     /// How long an object may take to become ready, or to go.
     fn patience(&self) -> Duration {
         Duration::from_secs(600)
