@@ -15,6 +15,7 @@ mod cloud;
 mod ground;
 
 mod leases;
+mod made;
 mod names;
 mod quotas;
 mod sharing;
