@@ -38,7 +38,7 @@ static SCHEMA: Schema = Schema {
         ),
         field(
             "server",
-            Type::Ref(RefType::new("server", RefChange::Update).accepted()),
+            Type::Ref(RefType::new("server", RefChange::Sole).accepted()),
             "The server that the address leads to. Without one the address is held in reserve.",
         ),
         field(

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::schema::{OnChange, Schema};
+use super::schema::{OnChange, RefChange, Schema};
 use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
 
@@ -333,15 +333,7 @@ pub fn diff_fields(schema: &Schema, sides: &Sides<'_>) -> Vec<FieldChange> {
 /// What a change of this field takes; `None` when it is not acted on.
 #[must_use]
 pub fn field_effect(field: &super::schema::Field) -> Option<Effect> {
-    use super::schema::{RefChange, Type};
-    fn reference(ty: &Type) -> Option<RefChange> {
-        match ty {
-            Type::Ref(reference) => Some(reference.change),
-            Type::List(inner) | Type::Set(inner) | Type::WordOr(_, inner) | Type::Map(inner) => reference(inner),
-            _ => None,
-        }
-    }
-    match (reference(&field.ty), field.change) {
+    match (field.ty.reference(), field.change) {
         (_, OnChange::Ignore) | (Some(RefChange::Order), _) => None,
         (Some(RefChange::Replace), _) | (None, OnChange::Replace) => Some(Effect::Replace),
         _ => Some(Effect::Update),

@@ -171,7 +171,8 @@ impl Builder<'_> {
     }
 
     /// What passes from one resource to another of its kind (a volume from attachment to attachment, room on a lease
-    /// from server to server) is let go by the one before the other takes it. Two that swap go in the order they can.
+    /// from server to server) is let go by the one before the other takes it. Where several swap, and a target has one of
+    /// them at a time, one lets go first; others go in the order they can.
     fn handovers(&mut self, state: &State, desired: &Desired) {
         let held = |address: &Address, need: &Address| {
             state.resources.get(address).is_some_and(|record| record.needs.contains(need))
@@ -190,18 +191,34 @@ impl Builder<'_> {
             let takes = create.or_else(|| self.find(&resource.address, StepOperation::Update));
             let Some(takes) = takes else { continue };
             let taken = resource.needs.iter().filter(|need| need.change != RefChange::Order);
-            let before: BTreeSet<usize> = taken
+            let before: BTreeMap<usize, bool> = taken
                 .filter(|need| !held(&resource.address, &need.address))
-                .flat_map(|need| givers.get(&(resource.kind, &need.address)).into_iter().flatten().copied())
+                .flat_map(|need| {
+                    let givers = givers.get(&(resource.kind, &need.address)).into_iter().flatten();
+                    givers.map(|gives| (*gives, need.change == RefChange::Sole))
+                })
                 .collect();
             if before.is_empty() {
                 continue;
             }
             let after = self.after(takes);
-            for gives in before.difference(&after) {
-                self.edge(Some(*gives), Some(takes), false);
+            for (gives, sole) in before {
+                if !after.contains(&gives) {
+                    self.edge(Some(gives), Some(takes), false);
+                } else if sole && gives != takes {
+                    self.let_go_first(gives, takes);
+                }
             }
         }
+    }
+
+    /// Breaks a circle of updates that take over from each other: `gives` lets go before `takes`, and takes later.
+    fn let_go_first(&mut self, gives: usize, takes: usize) {
+        let Step { address, operation: StepOperation::Update } = self.steps[gives].clone() else { return };
+        self.add(&address, StepOperation::LetGo);
+        let let_go = self.find(&address, StepOperation::LetGo);
+        self.edge(let_go, Some(takes), false);
+        self.edge(let_go, Some(gives), false);
     }
 
     /// A step, and all that come after it by the edges so far.

@@ -272,6 +272,30 @@ fn a_group_made_anew_is_let_go_of_first() {
 }
 
 #[test]
+fn of_addresses_that_swap_their_servers_one_lets_go_first() {
+    let spec = |servers: [&str; 3]| {
+        let server =
+            |name: &str| format!("{name}: {{ flavor: m1.small, image: CC-Ubuntu22.04, networks: [sharednet1] }}");
+        let address = |(name, server): (&str, &str)| format!("{name}: {{ network: public, server: {server} }}");
+        let servers = ["x", "y", "z"].into_iter().zip(servers).map(address).collect::<Vec<_>>().join(", ");
+        let all = ["a", "b", "c"].map(server).join(", ");
+        format!("servers: {{ {all} }}\nfloating_ips: {{ {servers} }}")
+    };
+    let world = World::with(&spec(["a", "b", "c"]));
+    insta::assert_snapshot!(steps(&world.plan(&spec(["b", "a", "c"]))), @r"
+    LetGo floating_ips.x
+    Update floating_ips.y
+    Update floating_ips.x
+    ");
+    insta::assert_snapshot!(steps(&world.plan(&spec(["b", "c", "a"]))), @r"
+    LetGo floating_ips.x
+    Update floating_ips.z
+    Update floating_ips.y
+    Update floating_ips.x
+    ");
+}
+
+#[test]
 fn another_site_is_another_object() {
     let spec = "volumes: { v: { protect: false, size: 1GiB, image: CC-Ubuntu22.04 } }";
     let world = World::with(spec);
