@@ -236,7 +236,8 @@ pub trait Kind: Send + Sync + 'static {
     }
 
     /// Kinds whose declared resources of the same site come before this kind's, though no field names them: an
-    /// address can be bound only once a router connects its server's network, and that router deleted only after.
+    /// address can be bound only once a router connects its server's network, and that router deleted only after. One
+    /// that goes through such a resource, by its live attribute, lets go of its target while that is made anew.
     fn follows(&self) -> &'static [&'static str] {
         &[]
     }
@@ -266,6 +267,13 @@ pub trait Kind: Send + Sync + 'static {
     /// network's subnets, and goes with it.
     fn stands_on(&self, live: &Fields, part: &Fields) -> bool {
         let _ = (live, part);
+        false
+    }
+
+    /// Whether an object whose field names another is to be updated for a part that this one gets: a router has an
+    /// interface in each subnet, with a gateway, of the networks that it names.
+    fn joins(&self, field: &str, part: &Fields) -> bool {
+        let _ = (field, part);
         false
     }
 

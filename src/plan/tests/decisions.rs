@@ -295,6 +295,27 @@ fn of_addresses_that_swap_their_servers_one_lets_go_first() {
     ");
 }
 
+/// A server with an address behind a router.
+const ROUTED: &str = "networks: { inner: { subnets: [10.1.0.0/24] } }
+routers: { edge: { external: public, networks: [inner] } }
+servers: { node: { flavor: m1.small, image: CC-Ubuntu22.04, networks: [inner] } }
+floating_ips: { node: { network: public, server: node } }
+";
+
+#[test]
+fn a_router_is_connected_to_each_new_subnet() {
+    let world = World::with(ROUTED);
+    let plan =
+        world.plan(&ROUTED.replace("10.1.0.0/24", "10.1.0.0/24, 10.2.0.0/24, { cidr: 10.3.0.0/24, gateway: none }"));
+    insta::assert_snapshot!(summary(&plan), @r"
+    Create networks.inner/subnet[10.2.0.0/24]: new
+    Create networks.inner/subnet[10.3.0.0/24]: new
+    Update routers.edge: subnet `inner/subnet[10.2.0.0/24]` is made anew
+    ");
+    let plan = world.plan(&ROUTED.replace("10.1.0.0/24", "10.1.0.0/24, { cidr: 10.3.0.0/24, gateway: none }"));
+    insta::assert_snapshot!(summary(&plan), @"Create networks.inner/subnet[10.3.0.0/24]: new");
+}
+
 #[test]
 fn another_site_is_another_object() {
     let spec = "volumes: { v: { protect: false, size: 1GiB, image: CC-Ubuntu22.04 } }";
