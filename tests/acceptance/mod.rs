@@ -10,6 +10,7 @@
 //! `ANOLE_ACCEPTANCE=lab` takes the cloud of `tests/openstack`; without it every test serves itself an embedded one.
 //! `tests/acceptance/run` does all of it.
 
+mod changed;
 mod client;
 mod cloud;
 mod ground;
@@ -18,6 +19,7 @@ mod leases;
 mod made;
 mod names;
 mod quotas;
+mod replaced;
 mod sharing;
 mod sign_in;
 mod strict;
