@@ -13,6 +13,7 @@
 mod changed;
 mod client;
 mod cloud;
+mod drifted;
 mod ground;
 
 mod leases;
