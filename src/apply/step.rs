@@ -18,6 +18,7 @@ use super::values::{holds_unknown_ref, rebound, unknown_of, without_lost};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
 use crate::cloud::Session;
 use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Sides, Update};
+use crate::kinds::schema::{Field, RefChange};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Value};
 use crate::plan::bind::bind_fields;
@@ -357,15 +358,21 @@ impl Running<'_> {
         self.settle(&id, record).await
     }
 
-    /// Updates the object to hold nothing that is about to be deleted.
+    /// Updates the object to hold nothing that is about to be deleted, or that another takes over.
     async fn let_go(&self) -> Result<End, StepError> {
         let (kind, session) = (self.kind()?, self.session()?);
         let id = self.recorded_id()?;
         let mut want = self.action.applied.clone();
         let mut changes = Vec::new();
-        for change in self.action.changes.iter().filter(|change| holds_unknown_ref(&change.after)) {
+        let is_sole = |field: &Field| field.ty.reference() == Some(RefChange::Sole);
+        let sole = |name: &str| kind.schema().field(name).is_some_and(is_sole);
+        for change in &self.action.changes {
             let before = want.get(&change.field).cloned().unwrap_or(Value::Null);
-            let after = without_lost(&before, &change.after);
+            let after = match () {
+                () if holds_unknown_ref(&change.after) => without_lost(&before, &change.after),
+                () if sole(&change.field) => Value::Null,
+                () => continue,
+            };
             changes.push(FieldChange { before, after: after.clone(), effect: Effect::Update, ..change.clone() });
             want.insert(change.field.clone(), after);
         }

@@ -36,11 +36,11 @@ pub(super) struct Planner<'a> {
 }
 
 /// A resource with its record, as one decision sees it.
-struct Case<'a> {
-    resource: &'a Resource,
-    kind: &'static dyn Kind,
+pub(super) struct Case<'a> {
+    pub resource: &'a Resource,
+    pub kind: &'static dyn Kind,
     record: Option<&'a ResourceState>,
-    fields: Fields,
+    pub fields: Fields,
     protect: bool,
 }
 
@@ -113,22 +113,6 @@ impl<'a> Planner<'a> {
             .chain(left_standing)
             .filter(|(address, _)| !self.marks.contains_key(address))
             .collect()
-    }
-
-    /// What stands on a part that the spec no longer has: a port with an address in a subnet that goes.
-    fn left_standing(&self, action: &Action) -> Option<(Address, Reason)> {
-        let kind = kinds::by_name(&action.kind)?;
-        let goes = |part: &&Address| {
-            let owner_stays = part.owner().is_some_and(|owner| self.desired.resources.contains_key(&owner));
-            owner_stays && part.owner() != action.address.owner() && !self.desired.resources.contains_key(*part)
-        };
-        let record = self.state.resources.get(&action.address)?;
-        let part = record.needs.iter().filter(goes).find(|part| {
-            let part = self.state.resources.get(*part).and_then(|part| self.live(part));
-            part.is_some_and(|part| kind.stands_on(&action.live, &part.attrs))
-        })?;
-        let kind = self.state.resources.get(part)?.kind.clone();
-        Some((action.address.clone(), Reason::TargetRemoved { target: part.clone(), kind }))
     }
 
     fn decide_one(&mut self, address: &Address) {
@@ -303,7 +287,7 @@ impl<'a> Planner<'a> {
         if record.site != case.resource.site {
             return Ok(case.action(Verb::Replace, vec![Reason::SiteChanged { from: record.site.clone() }], Some(live)));
         }
-        let changes = self.changes(case, &record.applied, &live.attrs)?;
+        let mut changes = self.changes(case, &record.applied, &live.attrs)?;
         let mut reasons: Vec<Reason> = Vec::new();
         // What the cloud says counts: an object that failed once and was mended outside is not made anew.
         if let Readiness::Failed(why) = &readiness {
@@ -319,6 +303,11 @@ impl<'a> Planner<'a> {
             Reason::Drifted { .. } if record.status == Status::Accepted => Reason::Interrupted,
             reason => reason,
         }));
+        let joined = self.joined(case, &live.attrs, &changes);
+        if let Some((change, reason)) = joined.or_else(|| self.bound_again(case, &live.attrs, &changes)) {
+            changes.push(change);
+            reasons.push(reason);
+        }
         reasons.sort();
         reasons.dedup();
         without_own_parts(&mut reasons, address);

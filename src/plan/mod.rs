@@ -29,6 +29,7 @@ mod decide;
 mod known;
 mod lookup;
 mod order;
+mod parts;
 mod retire;
 mod target;
 #[cfg(test)]

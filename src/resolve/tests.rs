@@ -48,7 +48,7 @@ floating_ips: {{ f: {{ network: public, server: s }} }}
     // No field names the router, but without it the address leads nowhere.
     insta::assert_snapshot!(needs(&desired, "floating_ips.f"), @r"
     routers.r Order Ready
-    servers.s Update Accepted
+    servers.s Sole Accepted
     ");
 }
 
@@ -67,8 +67,8 @@ floating_ips:
         let need = desired.resources[&at(address)].needs[0].clone();
         (need.change, need.until)
     };
-    assert_eq!(need("floating_ips.soon"), (RefChange::Update, Until::Accepted));
-    assert_eq!(need("floating_ips.late"), (RefChange::Update, Until::Ready));
+    assert_eq!(need("floating_ips.soon"), (RefChange::Sole, Until::Accepted));
+    assert_eq!(need("floating_ips.late"), (RefChange::Sole, Until::Ready));
 }
 
 #[test]

@@ -14,9 +14,13 @@ mod client;
 mod cloud;
 mod ground;
 
+mod changed;
+mod drifted;
 mod leases;
+mod made;
 mod names;
 mod quotas;
+mod replaced;
 mod served;
 mod sharing;
 mod sign_in;
