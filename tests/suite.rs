@@ -1,6 +1,7 @@
 //! The fast suite: the language, and what the commands do, through the binary on the embedded cloud.
 
 mod environment;
+mod exchanges;
 mod site;
 
 mod drift;

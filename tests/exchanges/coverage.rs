@@ -1,0 +1,1 @@
+//! Every request that anole can make is in a scenario.
