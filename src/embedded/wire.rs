@@ -234,7 +234,8 @@ pub fn page<'a>(call: &Call, all: Vec<&'a Json>, key: &str, most: usize) -> Resu
     let limit = match call.param("limit") {
         None | Some("") => most,
         Some(text) => match text.parse::<usize>().map_err(|_| PageError::Limit)? {
-            0 => most,
+            // Neutron, whose pages have no longest length, takes 0 for no limit; the others give an empty page.
+            0 if most == usize::MAX => most,
             limit => limit.min(most),
         },
     };

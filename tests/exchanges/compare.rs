@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::play::{Recorded, Recording};
 use super::rules::Rules;
 use super::scenario::{Scenario, Step};
+use super::scrub::normal;
 
 /// Every difference, as a line each.
 pub fn recordings(scenario: &Scenario, real: &Recording, ours: &Recording, rules: &Rules) -> Vec<String> {
@@ -14,7 +15,7 @@ pub fn recordings(scenario: &Scenario, real: &Recording, ours: &Recording, rules
     }
     let mut all = Vec::new();
     for (place, ((real, ours), step)) in real.answers.iter().zip(&ours.answers).zip(&scenario.steps).enumerate() {
-        for (at, what) in answers(real, ours, step) {
+        for (at, what) in answers(real, ours, step, rules) {
             if !rules.allow(&scenario.name, &real.request, &at) {
                 all.push(format!("{} {} {}\n    {at}: {what}", scenario.name, place + 1, real.request));
             }
@@ -24,18 +25,23 @@ pub fn recordings(scenario: &Scenario, real: &Recording, ours: &Recording, rules
 }
 
 /// The differences of two answers: place and what.
-fn answers(real: &Recorded, ours: &Recorded, step: &Step) -> Vec<(String, String)> {
+fn answers(real: &Recorded, ours: &Recorded, step: &Step, rules: &Rules) -> Vec<(String, String)> {
     let mut all = Vec::new();
     if real.status != ours.status {
         all.push(("status".to_owned(), format!("really {}, embedded {} {}", real.status, ours.status, ours.body)));
         return all;
     }
-    if real.headers != ours.headers {
-        all.push(("headers".to_owned(), format!("\n      really   {}\n      embedded {}", real.headers, ours.headers)));
+    let headers = |recorded: &Recorded| recorded.headers.split(" | ").map(str::to_owned).collect::<Vec<_>>();
+    let (really, embedded) = (headers(real), headers(ours));
+    let only = |one: &[String], other: &[String]| one.iter().filter(|header| !other.contains(header)).cloned().collect();
+    let (missing, extra): (Vec<_>, Vec<_>) = (only(&really, &embedded), only(&embedded, &really));
+    if !missing.is_empty() || !extra.is_empty() {
+        let (missing, extra) = (missing.join(" | "), extra.join(" | "));
+        all.push(("headers".to_owned(), format!("really `{missing}`, embedded `{extra}`")));
     }
     let strange = ours.seen.iter().filter(|state| !real.seen.contains(state) && !step.may.contains(state));
     all.extend(strange.map(|state| ("seen".to_owned(), format!("`{state}` is not among {:?}", real.seen))));
-    values("", &real.body, &ours.body, &mut all);
+    values("", &normal(real.body.clone(), step, rules), &ours.body, &mut all);
     all
 }
 

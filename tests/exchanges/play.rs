@@ -86,6 +86,8 @@ fn one(cloud: &mut dyn Cloud, world: &mut World, step: &Step, (rules, sent): (&R
         }
     }
     let scrub = Scrub { world, rules, sent };
+    let mut seen: Vec<String> = seen.iter().map(|state| scrub.text(state, "")).collect();
+    seen.dedup();
     Ok(Recorded {
         request: step.request.clone(),
         seen,
@@ -100,7 +102,7 @@ fn ask(cloud: &mut dyn Cloud, world: &mut World, step: &Step) -> Result<(Answer,
     let mut seen: Vec<String> = Vec::new();
     for look in 0..=cloud.patience() {
         let answer = cloud.send(&request(world, step));
-        note_time(world, &answer);
+        world.note_time(&answer);
         if step.until.is_empty() {
             return Ok((answer, seen));
         }
@@ -167,11 +169,4 @@ fn request(world: &World, step: &Step) -> Request {
         headers.push((name.clone(), world.words.fill(value)));
     }
     Request { method: method.to_owned(), url: format!("{root}{}", world.words.fill(path)), headers, body }
-}
-
-fn note_time(world: &mut World, answer: &Answer) {
-    let read = answer.headers.get("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-    if let Some(date) = read {
-        world.words.now = date.timestamp();
-    }
 }

@@ -86,7 +86,10 @@ impl Scenario {
             .iter()
             .map(|path| {
                 let text = std::fs::read_to_string(path).expect("a scenario");
-                let read: Result<Self, _> = serde_yaml::from_str(&text);
+                let read = serde_yaml::from_str(&text).and_then(|mut document: serde_yaml::Value| {
+                    document.apply_merge()?;
+                    serde_yaml::from_value::<Self>(document)
+                });
                 let mut scenario = read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
                 scenario.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 scenario

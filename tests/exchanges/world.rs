@@ -102,6 +102,12 @@ impl World {
         world
     }
 
+    /// Notes the cloud's time as its answer says it; a service that does not say it runs by this machine's clock.
+    pub fn note_time(&mut self, answer: &Answer) {
+        let read = answer.headers.get("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        self.words.now = read.map_or_else(jiff::Timestamp::now, |date| date.timestamp());
+    }
+
     fn sign_in(&mut self, cloud: &mut dyn Cloud, identity: &str, region: &str, person: &Person) {
         let domain = json!({"name": "Default"});
         let user = json!({"name": person.name, "password": person.password, "domain": domain});
@@ -116,6 +122,7 @@ impl World {
         };
         let answer = cloud.send(&request);
         assert_eq!(answer.status, 201, "{} signs in: {}", person.name, String::from_utf8_lossy(&answer.body));
+        self.note_time(&answer);
         let token = answer.headers["x-subject-token"].clone();
         let said = answer.json()["token"].clone();
         let role = person.role;

@@ -81,7 +81,7 @@ fn date(cx: &Cx<'_>, text: &str) -> Result<i64, Fault> {
 
 fn create(cx: &mut Cx<'_>) -> Answer {
     let Some(wanted) = cx.call.json() else {
-        return Err(Fault::named(500, "internal", ""));
+        return Err(super::crash());
     };
     let missing: Vec<&str> = ["start_date", "end_date", "name"].into_iter().filter(|key| !wanted.has(key)).collect();
     if !missing.is_empty() {

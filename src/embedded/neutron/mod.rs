@@ -11,6 +11,8 @@ pub mod routers;
 pub mod rules;
 pub mod subnets;
 
+use std::net::IpAddr;
+
 use http::Method;
 use serde_json::json;
 
@@ -226,6 +228,14 @@ fn check_kind(key: &str, value: &Json) -> Result<(), Fault> {
         "ip_version" if ![4, 6].iter().any(|version| value == version) => {
             invalid(format!("{} is not in valid_values.", repr(value)))
         }
+        "dns_nameservers" => {
+            let addresses = value.as_array().into_iter().flatten();
+            let no_address = |one: &&Json| !one.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok());
+            match addresses.into_iter().find(no_address).map(repr) {
+                Some(one) => invalid(format!("{one} is not a valid nameserver. {one} is not a valid IP address.")),
+                None => Ok(()),
+            }
+        }
         "external_gateway_info" if !value.is_object() && !value.is_null() => {
             invalid(format!("{} is not a dictionary.", repr(value)))
         }
@@ -297,6 +307,7 @@ fn fits(doc: &Json, key: &str, values: &[&str]) -> bool {
     }
 }
 
+/// The fields asked for, or all; never the cloud's own.
 fn selected(view: Json, fields: &[&str]) -> Json {
     match view {
         Json::Object(map) => {

@@ -124,7 +124,8 @@ fn free_device(server: &Json) -> String {
 
 /// Changes whether the volume goes with its server.
 fn update(cx: &mut Cx<'_>, doc: &Json, volume_id: &str) -> Answer {
-    find(doc, volume_id).ok_or_else(|| missing(doc.text("id"), volume_id))?;
+    let no_mapping = || Fault::missing(format!("No volume Block Device Mapping with id {volume_id}."));
+    find(doc, volume_id).ok_or_else(no_mapping)?;
     let body = cx.call.json().unwrap_or_default();
     let goes = body.get("volumeAttachment").and_then(|asked| asked.get("delete_on_termination")?.as_bool());
     let goes = goes.filter(|_| cx.at_least(85)).ok_or_else(|| not_allowed("os-volumes-attachments:swap"))?;

@@ -176,9 +176,13 @@ fn take_one(cx: &mut Cx<'_>, server: &str, entry: &Json, groups: &[Json]) -> Res
     Ok(id)
 }
 
-fn interface(port: &Json) -> Json {
-    json!({"net_id": port["network_id"], "port_id": port["id"], "mac_addr": port["mac_address"],
-           "port_state": port["status"], "fixed_ips": port["fixed_ips"]})
+fn interface(cx: &Cx<'_>, port: &Json) -> Json {
+    let mut view = json!({"net_id": port["network_id"], "port_id": port["id"], "mac_addr": port["mac_address"],
+                          "port_state": port["status"], "fixed_ips": port["fixed_ips"]});
+    if cx.at_least(70) {
+        view.set("tag", Json::Null);
+    }
+    view
 }
 
 /// Answers `/servers/{id}/os-interface…`.
@@ -187,11 +191,11 @@ pub fn handle(cx: &mut Cx<'_>, server: &str, path: &[&str]) -> Answer {
     let doc = servers::find(cx, server)?;
     match (&method, path) {
         (&Method::GET, []) => {
-            let all: Vec<Json> = view::ports(cx, &doc).map(interface).collect();
+            let all: Vec<Json> = view::ports(cx, &doc).map(|port| interface(cx, port)).collect();
             Ok(Reply::ok(json!({"interfaceAttachments": all})))
         }
         (&Method::GET, [port]) => {
-            let found = view::ports(cx, &doc).find(|doc| doc.text("id") == *port).map(interface);
+            let found = view::ports(cx, &doc).find(|doc| doc.text("id") == *port).map(|port| interface(cx, port));
             let found = found.ok_or_else(|| Fault::missing(format!("Port id {port} could not be found.")))?;
             Ok(Reply::ok(json!({"interfaceAttachment": found})))
         }
@@ -238,9 +242,6 @@ fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
     let port = take_one(cx, id, &entry, &[])?;
     ports::set_status(cx, &port, "ACTIVE");
     cx.state.edit(Table::Servers, id, |doc| doc.push("ports", json!(port)));
-    let mut shown = cx.state.get(Table::Ports, &port).map(interface).unwrap_or_default();
-    if cx.at_least(70) {
-        shown.set("tag", Json::Null);
-    }
+    let shown = cx.state.get(Table::Ports, &port).map(|port| interface(cx, port)).unwrap_or_default();
     Ok(Reply::ok(json!({"interfaceAttachment": shown})))
 }
