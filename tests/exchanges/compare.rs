@@ -16,7 +16,7 @@ pub fn recordings(scenario: &Scenario, real: &Recording, ours: &Recording, rules
     let mut all = Vec::new();
     for (place, ((real, ours), step)) in real.answers.iter().zip(&ours.answers).zip(&scenario.steps).enumerate() {
         for (at, what) in answers(real, ours, step, rules) {
-            if !rules.allow(&scenario.name, &real.request, &at) {
+            if !rules.allow(&scenario.name, &real.request, (&at, &what)) {
                 all.push(format!("{} {} {}\n    {at}: {what}", scenario.name, place + 1, real.request));
             }
         }

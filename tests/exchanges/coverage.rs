@@ -49,7 +49,7 @@ const WORDS: [&str; 35] = [
 ];
 
 /// What anole asks for only now and then, read off its clients and kinds.
-const RARE: [&str; 23] = [
+const RARE: [&str; 24] = [
     // Where Keystone is not told to be at `/v3`.
     "GET identity /",
     // A token made elsewhere, and the only project of somebody who names none.
@@ -58,7 +58,7 @@ const RARE: [&str; 23] = [
     // A list that comes in pages.
     "GET compute /v2.1/servers/detail?limit&marker",
     "GET volume /v3/volumes/detail?limit&marker",
-    "GET network /v2.0/ports?limit&marker",
+    "GET network /v2.0/ports?limit&marker&project_id",
     "GET image /v2/images?limit&marker",
     // An attachment whose answer was lost.
     "GET compute /v2.1/servers/*/os-volume_attachments/*",
@@ -71,6 +71,7 @@ const RARE: [&str; 23] = [
     "GET network /v2.0/subnets?id",
     "GET network /v2.0/security-groups?name",
     "GET network /v2.0/security-groups?id",
+    "GET network /v2.0/ports?id",
     "GET image /v2/images?name",
     "GET image /v2/images/*",
     "GET compute /v2.1/flavors/*",

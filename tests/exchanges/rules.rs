@@ -33,6 +33,8 @@ struct Difference {
     request: String,
     /// The place in the answer; `*` stands for any text.
     at: String,
+    /// What the two answers say there; `*` stands for any text, and is the pattern where there is none.
+    shows: Option<String>,
     /// Why.
     because: String,
 }
@@ -59,9 +61,10 @@ impl Rules {
     }
 
     /// Whether a difference is meant to be.
-    pub fn allow(&self, scenario: &str, request: &str, at: &str) -> bool {
+    pub fn allow(&self, scenario: &str, request: &str, (at, what): (&str, &str)) -> bool {
         let fits = |one: &Difference| {
-            matches(&one.scenario, scenario) && matches(&one.request, request) && matches(&one.at, at)
+            let shown = one.shows.as_ref().is_none_or(|shows| matches(shows, what));
+            shown && matches(&one.scenario, scenario) && matches(&one.request, request) && matches(&one.at, at)
         };
         let found = self.differences.iter().position(fits);
         if let Some(place) = found {
@@ -81,5 +84,5 @@ impl Rules {
 /// Whether a text fits a pattern in which `*` stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
-    regex::Regex::new(&format!("^{}$", parts.join(".*"))).is_ok_and(|regex| regex.is_match(text))
+    regex::Regex::new(&format!("(?s)^{}$", parts.join(".*"))).is_ok_and(|regex| regex.is_match(text))
 }

@@ -49,7 +49,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         (regex(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?"), "<time>"),
         (regex(r"\d{4}-\d\d-\d\d \d\d:\d\d"), "<minute>"),
         (regex(r"\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<id>"),
-        (regex(r"\b[0-9A-F]{8}(_[0-9A-F]{4}){3}_[0-9A-F]{12}\b"), "<ID>"),
+        (regex(r"[0-9A-F]{8}(_[0-9A-F]{4}){3}_[0-9A-F]{12}\b"), "<ID>"),
         (regex(r"\b[0-9a-f]{56}\b"), "<host>"),
         (regex(r"\b[0-9a-f]{32}\b"), "<id>"),
         (regex(r"\bfa:16:3e(:[0-9a-f]{2}){3}\b"), "<mac>"),

@@ -45,8 +45,12 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
 }
 
 fn find(cx: &Cx<'_>, id: &str) -> Result<Json, Fault> {
-    let found = cx.state.get(Table::Leases, id).filter(|lease| cx.owns(lease)).cloned();
-    found.ok_or_else(|| Fault::missing(format!("Object with {{'lease_id': '{id}'}} not found")))
+    let found = cx.state.get(Table::Leases, id);
+    let lease = found.ok_or_else(|| Fault::missing(format!("Object with {{'lease_id': '{id}'}} not found")))?;
+    if !cx.owns(lease) {
+        return Err(Fault::forbidden("Policy doesn't allow blazar:leases:get to be performed"));
+    }
+    Ok(lease.clone())
 }
 
 /// The lease as the API shows it.
@@ -110,7 +114,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         one.set("lease_id", id.as_str());
     }
     let mut events = vec![event(cx, &id, "end_lease", end), event(cx, &id, "start_lease", start)];
-    if wanted.has("before_end_date") {
+    if !wanted.text("before_end_date").is_empty() {
         events.push(event(cx, &id, "before_end_lease", date(cx, wanted.text("before_end_date"))?));
     }
     let due = start.max(cx.now) + cx.clock.lasts(settle::TO_STARTING);

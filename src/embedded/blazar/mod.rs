@@ -11,7 +11,7 @@ use super::catalogue::{self, HOSTS, Profile, RESERVABLE_ADDRESSES, fixed_id, pub
 use super::clock;
 use super::keystone::{tokens, unauthorized};
 use super::tables::Fields;
-use super::wire::{Answer, Cx, Fault, Reply, new_id};
+use super::wire::{Answer, Body, Cx, Fault, Reply, new_id};
 use crate::model::Json;
 
 /// Answers a request to Blazar.
@@ -32,6 +32,9 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     let mut reply = answer.unwrap_or_else(|fault| refuse(&fault));
     if versioned {
         reply = reply.header("vary", "OpenStack-API-Version").header("openstack-api-version", "reservation 1.0");
+    }
+    if matches!(reply.body, Body::Empty) {
+        reply = reply.header("content-type", "application/json");
     }
     reply.header("x-openstack-request-id", format!("req-{}", new_id()))
 }
