@@ -67,7 +67,8 @@ impl Cloud for InProcess {
 pub fn play(scenario: &Scenario, rules: &Rules, pace: Pace) -> Result<Recording, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let scale = if pace == Pace::Slow { 10.0 } else { 0.0 };
-    let options = Options { profile: Profile::ChameleonKvm, clock: ClockMode::Real { scale } };
+    let profile = scenario.embedded.as_deref().map_or(Some(Profile::ChameleonKvm), Profile::by_name).expect("a profile");
+    let options = Options { profile, clock: ClockMode::Real { scale } };
     let cloud = Embedded::open(folder.path(), options).expect("a cloud");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut cloud = InProcess { cloud, runtime, pace };
@@ -79,7 +80,7 @@ pub fn play(scenario: &Scenario, rules: &Rules, pace: Pace) -> Result<Recording,
     };
     let people =
         [person("user", "demo", "CHI-embedded"), person("mate", "mate", "CHI-embedded"), person("other", "other", "CHI-other")];
-    let mut world = World::enter(&mut cloud, &format!("{ROOT}/identity"), "KVM@TACC", &people);
+    let mut world = World::enter(&mut cloud, &format!("{ROOT}/identity"), profile.region(), &people);
     set_quotas(&mut cloud, &world, &scenario.quotas);
     play_on(&mut cloud, &mut world, scenario, rules)
 }

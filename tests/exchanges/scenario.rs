@@ -25,6 +25,9 @@ pub struct Scenario {
     /// Played only where transitions take time: it asks for something while they are under way.
     #[serde(default)]
     pub only_slow: bool,
+    /// The profile of the embedded cloud; `chameleon-kvm` where none is named.
+    #[serde(default)]
+    pub embedded: Option<String>,
     /// The requests.
     pub steps: Vec<Step>,
 }
