@@ -35,6 +35,9 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
             Err(Fault::forbidden("You are not authorized to complete tasks_api_access action."))
         }
         (&Method::GET, ["schemas", name]) => Ok(Reply::ok(json!({"name": name, "properties": {}}))),
+        (&Method::DELETE, ["images", id]) => {
+            show(cx, id).and_then(|_| Err(Fault::forbidden("You are not authorized to complete delete_image action.")))
+        }
         (_, ["images", ..]) => Err(Fault::new(405, "")),
         _ => Err(Fault::missing("The resource could not be found.")),
     };
@@ -108,15 +111,15 @@ fn list(cx: &Cx<'_>) -> Answer {
     Ok(Reply::ok(body))
 }
 
-/// The list's own address, its query written anew.
+/// The list's first page: its address, with the query written anew.
 fn first(cx: &Cx<'_>) -> String {
     let path = cx.call.target.split('?').next().unwrap_or_default();
-    if cx.call.query.is_empty() {
-        return path.to_owned();
-    }
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(&cx.call.query);
-    format!("{path}?{}", query.finish())
+    query.extend_pairs(cx.call.query.iter().filter(|(key, _)| key != "marker"));
+    match query.finish().as_str() {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
 }
 
 fn show(cx: &Cx<'_>, id: &str) -> Answer {

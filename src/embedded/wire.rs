@@ -55,10 +55,18 @@ impl Call {
     /// The same address for the next page: the query with another marker.
     #[must_use]
     pub fn next_page(&self, marker: &str) -> String {
+        self.page_at(Some(marker))
+    }
+
+    /// The same address with another marker, or with none.
+    #[must_use]
+    pub fn page_at(&self, marker: Option<&str>) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(self.query.iter().filter(|(key, _)| key != "marker"));
-        query.append_pair("marker", marker);
+        if let Some(marker) = marker {
+            query.append_pair("marker", marker);
+        }
         format!("{}{path}?{}", self.base, query.finish())
     }
 }

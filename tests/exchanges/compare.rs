@@ -33,7 +33,8 @@ fn answers(real: &Recorded, ours: &Recorded, step: &Step, rules: &Rules) -> Vec<
     }
     let headers = |recorded: &Recorded| recorded.headers.split(" | ").map(str::to_owned).collect::<Vec<_>>();
     let (really, embedded) = (headers(real), headers(ours));
-    let only = |one: &[String], other: &[String]| one.iter().filter(|header| !other.contains(header)).cloned().collect();
+    let only =
+        |one: &[String], other: &[String]| one.iter().filter(|header| !other.contains(header)).cloned().collect();
     let (missing, extra): (Vec<_>, Vec<_>) = (only(&really, &embedded), only(&embedded, &really));
     if !missing.is_empty() || !extra.is_empty() {
         let (missing, extra) = (missing.join(" | "), extra.join(" | "));
@@ -56,7 +57,9 @@ fn values(at: &str, real: &Json, ours: &Json, all: &mut Vec<(String, String)>) {
                 }
             }
             let extra = ours.iter().filter(|(key, _)| !real.contains_key(*key));
-            all.extend(extra.map(|(key, value)| (format!("{at}/{key}"), format!("really not there; embedded {value}"))));
+            all.extend(
+                extra.map(|(key, value)| (format!("{at}/{key}"), format!("really not there; embedded {value}"))),
+            );
         }
         (Json::Array(real), Json::Array(ours)) if real.len() == ours.len() => {
             for (place, (one, other)) in real.iter().zip(ours).enumerate() {

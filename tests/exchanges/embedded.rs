@@ -67,7 +67,8 @@ impl Cloud for InProcess {
 pub fn play(scenario: &Scenario, rules: &Rules, pace: Pace) -> Result<Recording, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let scale = if pace == Pace::Slow { 10.0 } else { 0.0 };
-    let profile = scenario.embedded.as_deref().map_or(Some(Profile::ChameleonKvm), Profile::by_name).expect("a profile");
+    let profile =
+        scenario.embedded.as_deref().map_or(Some(Profile::ChameleonKvm), Profile::by_name).expect("a profile");
     let options = Options { profile, clock: ClockMode::Real { scale } };
     let cloud = Embedded::open(folder.path(), options).expect("a cloud");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -78,8 +79,11 @@ pub fn play(scenario: &Scenario, rules: &Rules, pace: Pace) -> Result<Recording,
         password: name.to_owned(),
         project: project.to_owned(),
     };
-    let people =
-        [person("user", "demo", "CHI-embedded"), person("mate", "mate", "CHI-embedded"), person("other", "other", "CHI-other")];
+    let people = [
+        person("user", "demo", "CHI-embedded"),
+        person("mate", "mate", "CHI-embedded"),
+        person("other", "other", "CHI-other"),
+    ];
     let mut world = World::enter(&mut cloud, &format!("{ROOT}/identity"), profile.region(), &people);
     set_quotas(&mut cloud, &world, &scenario.quotas);
     play_on(&mut cloud, &mut world, scenario, rules)

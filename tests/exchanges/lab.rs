@@ -4,6 +4,7 @@
 //! `exchanges-`; other people's objects are neither seen nor touched.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,12 +82,8 @@ impl Lab {
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.timeout(Duration::from_secs(120)).build().expect("a client");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let admin = Person {
-            role: "admin",
-            name: word("username"),
-            password: word("password"),
-            project: word("project_name"),
-        };
+        let admin =
+            Person { role: "admin", name: word("username"), password: word("password"), project: word("project_name") };
         let mut lab = Self { folder, client, runtime, identity, region, admin: World::default() };
         let (identity, region) = (lab.identity.clone(), lab.region.clone());
         lab.admin = World::enter(&mut lab, &identity, &region, &[admin]);
@@ -156,14 +153,15 @@ impl Lab {
         self.set_quotas(&project, &scenario.quotas);
         let (identity, region) = (self.identity.clone(), self.region.clone());
         let mut world = World::enter(self, &identity, &region, &people);
-        let played = play(self, &mut world);
+        // Whatever happens, what was made is removed.
+        let played = catch_unwind(AssertUnwindSafe(|| play(self, &mut world)));
         for role in ["user", "other"] {
             self.clear(&world, role);
         }
         for path in made {
             self.admin("DELETE", "identity", &path, None);
         }
-        played
+        played.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn set_quotas(&mut self, project: &str, quotas: &BTreeMap<String, BTreeMap<String, i64>>) {
@@ -195,7 +193,9 @@ impl Lab {
                 let listed = ask("GET", service, path, None).json();
                 let own = |one: &&Json| {
                     let owner = one.get("project_id").and_then(Json::as_str);
-                    owner.is_none_or(|owner| owner == project) && one["name"] != "default" && one["status"] != "TERMINATED"
+                    owner.is_none_or(|owner| owner == project)
+                        && one["name"] != "default"
+                        && one["status"] != "TERMINATED"
                 };
                 let left: Vec<Json> = listed[member].as_array().into_iter().flatten().filter(own).cloned().collect();
                 if left.is_empty() {
@@ -219,7 +219,11 @@ impl Lab {
             let name = key["keypair"]["name"].as_str().unwrap_or_default().replace(' ', "%20");
             ask("DELETE", "compute", &format!("/v2.1/os-keypairs/{name}"), None);
         }
-        for group in ask("GET", "network", "/v2.0/security-groups", None).json()["security_groups"].as_array().into_iter().flatten() {
+        for group in ask("GET", "network", "/v2.0/security-groups", None).json()["security_groups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             if group["name"] == "default" && group["project_id"] == project.as_str() {
                 let path = format!("/v2.0/security-groups/{}", id(group));
                 let request = self.by("admin", ("DELETE", "network", &path), None);

@@ -69,7 +69,12 @@ pub fn play(cloud: &mut dyn Cloud, world: &mut World, scenario: &Scenario, rules
     Ok(Recording { taken_from: BTreeMap::new(), answers })
 }
 
-fn one(cloud: &mut dyn Cloud, world: &mut World, step: &Step, (rules, sent): (&Rules, &str)) -> Result<Recorded, String> {
+fn one(
+    cloud: &mut dyn Cloud,
+    world: &mut World,
+    step: &Step,
+    (rules, sent): (&Rules, &str),
+) -> Result<Recorded, String> {
     let (answer, seen) = ask(cloud, world, step)?;
     let body = answer.json();
     for (name, place) in &step.save {

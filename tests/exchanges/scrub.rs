@@ -31,7 +31,8 @@ const HEADERS: [&str; 11] = [
 const SECRET: [&str; 4] = ["adminPass", "private_key", "secret", "password"];
 
 /// Fields whose address is the user's or the subnet's own, not one the service chose.
-const GIVEN: [&str; 7] = ["cidr", "gateway_ip", "start", "end", "dns_nameservers", "normalized_cidr", "remote_ip_prefix"];
+const GIVEN: [&str; 7] =
+    ["cidr", "gateway_ip", "start", "end", "dns_nameservers", "normalized_cidr", "remote_ip_prefix"];
 
 struct Patterns {
     patterns: Vec<(Regex, &'static str)>,
@@ -66,12 +67,12 @@ pub struct Scrub<'a> {
 }
 
 impl Scrub<'_> {
-    /// The headers, one text: `content-type: application/json; x-subject-token`.
+    /// The headers, one text: `content-type: application/json | x-subject-token`; of some only that they are there.
     pub fn headers(&self, answer: &Answer) -> String {
         let shown = HEADERS.iter().filter_map(|name| {
             let value = answer.headers.get(*name)?;
             Some(match *name {
-                "x-subject-token" => (*name).to_owned(),
+                "x-subject-token" | "x-openstack-request-id" | "x-compute-request-id" => (*name).to_owned(),
                 _ => format!("{name}: {}", self.text(value, "")),
             })
         });
@@ -125,10 +126,11 @@ impl Scrub<'_> {
     /// A text under a key; one that holds JSON is scrubbed as that.
     fn string(&self, text: &str, key: &str) -> Json {
         let trimmed = text.trim_start();
-        if trimmed.starts_with('{') && !self.sent.contains(text) {
-            if let Ok(inside @ Json::Object(_)) = serde_json::from_str(text) {
-                return format!("json {}", self.value(&inside, key)).into();
-            }
+        if trimmed.starts_with('{')
+            && !self.sent.contains(text)
+            && let Ok(inside @ Json::Object(_)) = serde_json::from_str(text)
+        {
+            return format!("json {}", self.value(&inside, key)).into();
         }
         self.text(text, key).into()
     }

@@ -69,9 +69,11 @@ impl Words {
         match body {
             Json::String(text) => self.fill(text).into(),
             Json::Array(all) => all.iter().map(|one| self.fill_json(one)).collect(),
-            Json::Object(map) => {
-                map.iter().map(|(key, value)| (self.fill(key), self.fill_json(value))).collect::<serde_json::Map<_, _>>().into()
-            }
+            Json::Object(map) => map
+                .iter()
+                .map(|(key, value)| (self.fill(key), self.fill_json(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
             other => other.clone(),
         }
     }

@@ -183,8 +183,14 @@ fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
     if let Some(events) = lease.get_mut("events").and_then(Json::as_array_mut) {
         for event in events {
             match event.text("event_type") {
-                "end_lease" => event.set("_time", end),
-                "start_lease" => event.set("_time", start),
+                "end_lease" if end != old_end => {
+                    event.set("_time", end);
+                    event.set("_updated", cx.now);
+                }
+                "start_lease" if start != old_start => {
+                    event.set("_time", start);
+                    event.set("_updated", cx.now);
+                }
                 _ => {}
             }
         }

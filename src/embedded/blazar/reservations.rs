@@ -128,7 +128,9 @@ fn asks_for_unknown(requirements: &Json) -> bool {
     let known = ["$node_type", "$node_name", "$name", "$uid", "$hypervisor_hostname"];
     match requirements.as_array().map(Vec::as_slice) {
         Some([operator, all @ ..]) if operator == "and" => all.iter().any(asks_for_unknown),
-        Some([_, variable, ..]) => variable.as_str().is_some_and(|name| name.starts_with('$') && !known.contains(&name)),
+        Some([_, variable, ..]) => {
+            variable.as_str().is_some_and(|name| name.starts_with('$') && !known.contains(&name))
+        }
         _ => false,
     }
 }
@@ -168,6 +170,13 @@ fn choose_hosts(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json], but: &st
 
 fn hosts(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json]) -> Result<Json, Fault> {
     require(asked, &["min", "max", "hypervisor_properties", "resource_properties"])?;
+    // Numbers as text pass Blazar's checks, and then it falls over them.
+    if [&asked["min"], &asked["max"]]
+        .iter()
+        .any(|number| number.as_str().is_some_and(|text| text.parse::<i64>().is_ok()))
+    {
+        return Err(Fault::named(500, "internal", ""));
+    }
     let chosen = choose_hosts(cx, asked, span, so_far, "")?;
     Ok(json!({
         "min": count(asked, "min")?, "max": count(asked, "max")?,

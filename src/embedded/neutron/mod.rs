@@ -117,7 +117,11 @@ fn route(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         }
         ["extensions", alias] if EXTENSIONS.contains(alias) => Ok(Reply::ok(json!({"extension": extension(alias)}))),
         ["extensions", alias] => {
-            Err(Fault::named(404, "ExtensionNotFound", format!("Extension with alias {alias} does not exist")))
+            let text = format!(
+                "The resource could not be found.<br /><br />\nExtension with alias {alias} does not exist\n\n"
+            );
+            let body = json!({"message": text, "code": "404 Not Found", "title": "Not Found"});
+            Ok(Reply::json(404, body))
         }
         ["availability_zones"] => Ok(Reply::ok(json!({"availability_zones": [
             {"name": "nova", "resource": "network", "state": "available"},
@@ -230,7 +234,7 @@ fn check_kind(key: &str, value: &Json) -> Result<(), Fault> {
         }
         "dns_nameservers" => {
             let addresses = value.as_array().into_iter().flatten();
-            let no_address = |one: &&Json| !one.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok());
+            let no_address = |one: &&Json| one.as_str().is_none_or(|text| text.parse::<IpAddr>().is_err());
             match addresses.into_iter().find(no_address).map(repr) {
                 Some(one) => invalid(format!("{one} is not a valid nameserver. {one} is not a valid IP address.")),
                 None => Ok(()),
@@ -343,10 +347,15 @@ pub fn list<'a>(
         PageError::Marker(marker) => missing(&marker),
     })?;
     let mut body = json!({key: cut.items.iter().map(|doc| selected(view(doc), &fields)).collect::<Vec<_>>()});
-    if let (true, Some(last)) = (cut.more, cut.items.last()) {
-        let next = cx.call.next_page(last.text("id"));
-        let previous = format!("{}&page_reverse=True", cx.call.next_page(cut.items[0].text("id")));
-        body.set(&format!("{key}_links"), json!([link("next", next), link("previous", previous)]));
+    // Every page of a list with a limit leads back, even the first one; a full one leads on.
+    if cx.call.param("limit").is_some_and(|limit| !matches!(limit, "" | "0")) {
+        let mut links = Vec::new();
+        if let (true, Some(last)) = (cut.more, cut.items.last()) {
+            links.push(link("next", cx.call.page_at(Some(last.text("id")))));
+        }
+        let first = cut.items.first().map(|first| first.text("id"));
+        links.push(link("previous", format!("{}&page_reverse=True", cx.call.page_at(first))));
+        body.set(&format!("{key}_links"), links);
     }
     Ok(Reply::ok(body))
 }

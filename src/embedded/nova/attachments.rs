@@ -148,10 +148,11 @@ fn detach(cx: &mut Cx<'_>, doc: &Json, volume_id: &str) -> Answer {
         return Err(Fault::bad("Cannot detach a root device volume"));
     }
     if volume.text("status") != "in-use" {
-        return Err(Fault::bad(
+        return Err(Fault::bad(format!(
             "Invalid volume: Invalid input received: Invalid volume: Unable to detach volume. Volume status must be \
-             'in-use' and attach_status must be 'attached' to detach.",
-        ));
+             'in-use' and attach_status must be 'attached' to detach. (HTTP 400) (Request-ID: req-{})",
+            new_id()
+        )));
     }
     actions::detach(cx, volume_id);
     Ok(Reply::empty(202))
