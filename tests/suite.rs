@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod environment;
+mod exchanges;
 mod site;
 
 mod drift;

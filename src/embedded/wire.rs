@@ -61,10 +61,18 @@ impl Call {
     /// The same address for the next page: the query with another marker.
     #[must_use]
     pub fn next_page(&self, marker: &str) -> String {
+        self.page_at(Some(marker))
+    }
+
+    /// The same address with another marker, or with none.
+    #[must_use]
+    pub fn page_at(&self, marker: Option<&str>) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(self.query.iter().filter(|(key, _)| key != "marker"));
-        query.append_pair("marker", marker);
+        if let Some(marker) = marker {
+            query.append_pair("marker", marker);
+        }
         format!("{}{path}?{}", self.base, query.finish())
     }
 }
@@ -240,7 +248,8 @@ pub fn page<'a>(call: &Call, all: Vec<&'a Json>, key: &str, most: usize) -> Resu
     let limit = match call.param("limit") {
         None | Some("") => most,
         Some(text) => match text.parse::<usize>().map_err(|_| PageError::Limit)? {
-            0 => most,
+            // Neutron, whose pages have no longest length, takes 0 for no limit; the others give an empty page.
+            0 if most == usize::MAX => most,
             limit => limit.min(most),
         },
     };
