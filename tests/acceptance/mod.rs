@@ -16,6 +16,7 @@ mod cloud;
 mod drifted;
 mod ground;
 
+mod kept;
 mod leases;
 mod made;
 mod names;
