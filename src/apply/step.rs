@@ -115,6 +115,10 @@ impl Running<'_> {
 
     fn recorded_id(&self) -> Result<RemoteId, StepError> {
         let address = &self.action.address;
+        // A record may be of an object that is gone.
+        if let (Verb::Adopt, Some(id)) = (self.action.verb, &self.action.id) {
+            return Ok(id.clone());
+        }
         let recorded =
             self.shared.ledger.read(|loaded| loaded.state.resources.get(address).map(|record| record.id.clone()));
         recorded.or_else(|| self.action.id.clone()).ok_or_else(|| StepError::Misfit(format!("{address} has no object")))
@@ -423,6 +427,7 @@ impl Running<'_> {
             _ => {
                 let record = ResourceState {
                     protect: self.action.protect,
+                    origin: self.action.origin,
                     attributes: self.action.live.clone(),
                     needs: self.action.needs.clone(),
                     ..self.record_of_state()?

@@ -23,6 +23,7 @@ use crate::observe::Observed;
 use crate::resolve::Desired;
 use crate::state::{Origin, State};
 
+mod adopt;
 pub mod bind;
 mod check;
 mod decide;

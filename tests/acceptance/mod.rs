@@ -16,13 +16,16 @@ mod ground;
 
 mod changed;
 mod drifted;
+mod kept;
 mod leases;
 mod made;
 mod names;
 mod quotas;
+mod removed;
 mod replaced;
 mod served;
 mod sharing;
 mod sign_in;
 mod strict;
+mod taken;
 mod trouble;
