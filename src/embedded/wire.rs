@@ -175,6 +175,17 @@ impl Fault {
     }
 }
 
+/// Where an answer of a service with microversions comes from, which shows in its headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From before the service's own code: no address, or nobody.
+    Outside,
+    /// From the service, which could not read the microversion that was asked for.
+    Unversioned,
+    /// From the service, at a microversion.
+    Versioned,
+}
+
 /// What a service's handler answers.
 pub type Answer = Result<Reply, Fault>;
 

@@ -144,6 +144,10 @@ impl Scrub<'_> {
             text = text.replace(root.as_str(), &format!("<{service}>"));
         }
         text = self.world.words.put_back(&text);
+        // Nothing that has a pattern is without a digit.
+        if !text.contains(|c: char| c.is_ascii_digit()) {
+            return text;
+        }
         for (pattern, token) in &PATTERNS.patterns {
             text = pattern.replace_all(&text, *token).into_owned();
         }

@@ -4,12 +4,17 @@
 //! `{now+90m}` is a time by the cloud's own clock, as Blazar takes it; `{iso+90m}` the same as Keystone takes it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 
 /// Shorter values are not looked for in answers: they are names and numbers that may stand for anything.
 const SHORTEST: usize = 7;
+
+/// A word in braces, with a shift if it is a time.
+static WORD: LazyLock<regex::Regex> =
+    LazyLock::new(|| regex::Regex::new(r"\{([A-Za-z][A-Za-z0-9_.:-]*)((?:[+-]\d+[smhd])?)\}").expect("a pattern"));
 
 /// Names and what they stand for.
 #[derive(Debug, Default)]
@@ -34,8 +39,7 @@ impl Words {
 
     /// The text with its words filled in.
     pub fn fill(&self, text: &str) -> String {
-        let word = regex::Regex::new(r"\{([A-Za-z][A-Za-z0-9_.:-]*)((?:[+-]\d+[smhd])?)\}").expect("a pattern");
-        let filled = word.replace_all(text, |found: &regex::Captures<'_>| match (&found[1], &found[2]) {
+        let filled = WORD.replace_all(text, |found: &regex::Captures<'_>| match (&found[1], &found[2]) {
             (name @ ("now" | "iso"), shift) => self.time(name, shift),
             (name, "") => match self.values.get(name) {
                 Some(value) => value.clone(),
@@ -88,7 +92,8 @@ impl Words {
         for secret in self.secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
             text = text.replace(secret.as_str(), "<secret>");
         }
-        let mut known: Vec<_> = self.values.iter().filter(|(_, value)| value.len() >= SHORTEST).collect();
+        let fits = |value: &String| (SHORTEST..=text.len()).contains(&value.len()) && text.contains(value.as_str());
+        let mut known: Vec<_> = self.values.iter().filter(|(_, value)| fits(value)).collect();
         known.sort_by_key(|(name, value)| (std::cmp::Reverse(value.len()), name.len()));
         for (name, value) in known {
             text = text.replace(value.as_str(), &format!("{{{name}}}"));

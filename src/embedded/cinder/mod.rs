@@ -13,7 +13,7 @@ use super::catalogue::{VOLUME_TYPES, fixed_id};
 use super::keystone::{tokens, unauthorized};
 use super::quota::{self, Quotas};
 use super::tables::{Fields, Table};
-use super::wire::{Answer, Body, Cx, Fault, Reply, link, new_id};
+use super::wire::{Answer, Body, Cx, Fault, Origin, Reply, link, new_id};
 use crate::model::Json;
 
 const NEWEST: (u32, u32) = (3, 71);
@@ -22,15 +22,15 @@ const NEWEST: (u32, u32) = (3, 71);
 pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     let request = format!("req-{}", new_id());
     cx.version = (3, 0);
-    let (reply, kind) = match path {
-        [] => (Reply { status: 300, ..versions(cx) }, Kind::Versioned),
+    let (reply, origin) = match path {
+        [] => (Reply { status: 300, ..versions(cx) }, Origin::Versioned),
         _ => inside(cx, path),
     };
     let (major, minor) = cx.version;
     // An answer without a body, but for that to an action, is not Cinder's own way of answering.
     let plain = reply.headers.iter().any(|(_, value)| value == HTML);
-    let reply = match (&reply.body, kind) {
-        (_, Kind::Outside) => reply,
+    let reply = match (&reply.body, origin) {
+        (_, Origin::Outside) => reply,
         _ if plain => reply,
         (Body::Empty, _) if path.last() != Some(&"action") => reply.header("content-type", HTML),
         (Body::Empty, _) => {
@@ -38,7 +38,7 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         }
         _ => reply.header("x-compute-request-id", request.as_str()),
     };
-    let reply = if kind != Kind::Versioned {
+    let reply = if origin != Origin::Versioned {
         reply
     } else {
         reply.header("openstack-api-version", format!("volume {major}.{minor}")).header("vary", "OpenStack-API-Version")
@@ -49,23 +49,12 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
 /// The type of what is answered without a body.
 const HTML: &str = "text/html; charset=UTF-8";
 
-/// Where an answer comes from, which shows in its headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// From before Cinder's own code: no address, or nobody.
-    Outside,
-    /// From Cinder, which could not read the microversion that was asked for.
-    Unversioned,
-    /// From Cinder, at a microversion.
-    Versioned,
-}
-
-fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Kind) {
-    let Some(token) = tokens::of_request(cx) else { return (unauthorized(cx), Kind::Outside) };
+fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Origin) {
+    let Some(token) = tokens::of_request(cx) else { return (unauthorized(cx), Origin::Outside) };
     cx.who = tokens::who(&token);
     let asked = cx.call.header("openstack-api-version").and_then(|text| text.strip_prefix("volume "));
     if let Err(fault) = negotiate(cx, asked.map(str::trim).map(str::to_owned)) {
-        return (refuse(&fault), if fault.status == 400 { Kind::Unversioned } else { Kind::Versioned });
+        return (refuse(&fault), if fault.status == 400 { Origin::Unversioned } else { Origin::Versioned });
     }
     let answer = match path {
         ["v3"] => Ok(versions(cx)),
@@ -81,7 +70,7 @@ fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Kind) {
         _ => Err(Fault::no_route()),
     };
     let outside = matches!(&answer, Err(fault) if fault.kind == "route");
-    (answer.unwrap_or_else(|fault| refuse(&fault)), if outside { Kind::Outside } else { Kind::Versioned })
+    (answer.unwrap_or_else(|fault| refuse(&fault)), if outside { Origin::Outside } else { Origin::Versioned })
 }
 
 fn negotiate(cx: &mut Cx<'_>, asked: Option<String>) -> Result<(), Fault> {

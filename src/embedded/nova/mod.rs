@@ -19,7 +19,7 @@ use super::catalogue;
 use super::clock;
 use super::keystone::{tokens, unauthorized};
 use super::tables::Fields;
-use super::wire::{Answer, Body, Cx, Fault, PageError, Reply, link, new_id, repr};
+use super::wire::{Answer, Body, Cx, Fault, Origin, PageError, Reply, link, new_id, repr};
 use crate::model::Json;
 
 const NEWEST: (u32, u32) = (2, 100);
@@ -31,14 +31,14 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     }
     let request = format!("req-{}", new_id());
     cx.version = (2, 1);
-    let (reply, kind) = answer(cx, path);
+    let (reply, origin) = answer(cx, path);
     let reply = match (&reply.body, reply.status) {
-        _ if kind == Kind::Outside => reply,
+        _ if origin == Origin::Outside => reply,
         (Body::Json(_), 400..) => reply.header("content-type", "application/json; charset=UTF-8"),
         (Body::Empty, _) => reply.header("content-type", "application/json"),
         _ => reply,
     };
-    let reply = if kind != Kind::Versioned {
+    let reply = if origin != Origin::Versioned {
         reply
     } else {
         let version = format!("{}.{}", cx.version.0, cx.version.1);
@@ -51,25 +51,14 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     reply.header("x-openstack-request-id", request.as_str()).header("x-compute-request-id", request)
 }
 
-/// Where an answer comes from, which shows in its headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// From before Nova's own code: no address, or nobody.
-    Outside,
-    /// From Nova, which could not read the microversion that was asked for.
-    Unversioned,
-    /// From Nova, at a microversion.
-    Versioned,
-}
-
-fn answer(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Kind) {
+fn answer(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Origin) {
     if let ["v2.1" | "v2"] = path {
-        return (Reply::ok(version_document(cx)), Kind::Versioned);
+        return (Reply::ok(version_document(cx)), Origin::Versioned);
     }
-    let Some(token) = tokens::of_request(cx) else { return (unauthorized(cx), Kind::Outside) };
+    let Some(token) = tokens::of_request(cx) else { return (unauthorized(cx), Origin::Outside) };
     cx.who = tokens::who(&token);
     if let Err(fault) = negotiate(cx) {
-        return (refuse(&fault), if fault.status == 400 { Kind::Unversioned } else { Kind::Versioned });
+        return (refuse(&fault), if fault.status == 400 { Origin::Unversioned } else { Origin::Versioned });
     }
     let answer = match path {
         // A token for no project passes no policy.
@@ -82,7 +71,7 @@ fn answer(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Kind) {
         _ => Err(Fault::no_route()),
     };
     let outside = matches!(&answer, Err(fault) if fault.kind == "route");
-    (answer.unwrap_or_else(|fault| refuse(&fault)), if outside { Kind::Outside } else { Kind::Versioned })
+    (answer.unwrap_or_else(|fault| refuse(&fault)), if outside { Origin::Outside } else { Origin::Versioned })
 }
 
 fn negotiate(cx: &mut Cx<'_>) -> Result<(), Fault> {
