@@ -1,8 +1,10 @@
 //! What is live: every object of the kinds in use, in a handful of list calls per site, as plain data.
 //!
 //! In: signed-in sites, and which kinds and names are of interest. Out: [`Observed`]. Invariants:
-//! - One list per kind and site, whatever the number of resources; one look-up per distinct name.
-//! - An object of the state that a list does not show is asked for by id once before it counts as gone.
+//! - One list per kind and site, whatever the number of resources; one look-up per distinct name; and what two of
+//!   these ask for alike is asked for once.
+//! - An object of the state that a list does not show is asked for by id once before it counts as gone; so is one that a
+//!   list shows as failed without the reason, as Nova's does for a server that found no host.
 //! - Nothing is decided here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::cloud::{CloudError, Session};
 use crate::kinds;
-use crate::kinds::kind::Seen;
+use crate::kinds::kind::{Readiness, Seen};
 use crate::model::{RemoteId, SiteAlias, SiteIdentity};
 
 /// What was seen of all sites.
@@ -67,6 +69,7 @@ impl Observed {
 /// # Errors
 /// Whatever a service refuses: a plan made on half a picture would be wrong.
 pub async fn observe_site(session: &Session, interest: &Interest) -> Result<SiteView, CloudError> {
+    let session = &session.for_one_look();
     let lists = try_join_all(interest.kinds.iter().filter_map(|name| kinds::by_name(name)).map(|kind| async move {
         let seen = kind.list(session).await?;
         let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
@@ -84,7 +87,7 @@ pub async fn observe_site(session: &Session, interest: &Interest) -> Result<Site
     Ok(SiteView { identity: session.identity().clone(), objects, lookups: lookups.into_iter().collect() })
 }
 
-/// Asks by id for recorded objects that no list showed: an adopted object may belong to another project.
+/// Asks by id for recorded objects that no list showed, or not whole: an adopted object may belong to another project.
 async fn read_unlisted(
     session: &Session,
     interest: &Interest,
@@ -93,8 +96,11 @@ async fn read_unlisted(
     let unlisted: Vec<_> = interest
         .recorded
         .iter()
-        .filter(|(kind, id)| objects.get(kind).is_none_or(|listed| !listed.contains_key(id)))
         .filter_map(|(name, id)| Some((name, id, kinds::by_name(name)?)))
+        .filter(|(name, id, kind)| match objects.get(*name).and_then(|listed| listed.get(id)) {
+            None => true,
+            Some(seen) => seen.fault.is_none() && matches!(kind.readiness(seen), Readiness::Failed(_)),
+        })
         .take(MOST_READS)
         .collect();
     let reads = unlisted.into_iter().map(|(name, id, kind)| async move {

@@ -153,7 +153,7 @@ impl Kind for FloatingIp {
         };
         let made = binding::first_routed(&ports, |port| {
             let mut body = body.clone();
-            body.insert("port_id".to_owned(), json!(port.id));
+            body.insert("port_id".to_owned(), json!(port));
             neutron::create::<Live>(cx.session, body.into())
         });
         Ok(RemoteId(made.await?.id))
@@ -169,12 +169,12 @@ impl Kind for FloatingIp {
             neutron::get(cx.session, &update.id.0).await?.ok_or_else(|| common::gone::<Live>(update.id))?;
         match binding::ports(cx, update.want).await? {
             Some(ports) => {
-                if ports.iter().any(|port| live.port_id.as_ref() == Some(&port.id)) {
+                if ports.iter().any(|port| live.port_id.as_ref() == Some(port)) {
                     return Ok(());
                 }
                 binding::check_free(cx, &live, update.applied).await?;
                 let bound = binding::first_routed(&ports, |port| {
-                    neutron::update::<Live>(cx.session, &update.id.0, json!({ "port_id": port.id }))
+                    neutron::update::<Live>(cx.session, &update.id.0, json!({ "port_id": port }))
                 });
                 bound.await
             }
@@ -241,11 +241,11 @@ async fn take_reserved(cx: &OpCx<'_>, want: &Fields, lease: &str) -> Result<Remo
             if owner.is_some() || address.port_id.is_some() {
                 continue;
             }
-            let body = |port: Option<&Port>| match port {
-                Some(port) => json!({ "description": description, "port_id": port.id }),
+            let body = |port: Option<&str>| match port {
+                Some(port) => json!({ "description": description, "port_id": port }),
                 None => json!({ "description": description }),
             };
-            let take = |port: Option<&Port>| neutron::update::<Live>(cx.session, &address.id, body(port));
+            let take = |port: Option<&str>| neutron::update::<Live>(cx.session, &address.id, body(port));
             match &ports {
                 Some(ports) => binding::first_routed(ports, |port| take(Some(port))).await?,
                 None => take(None).await?,

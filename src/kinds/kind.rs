@@ -225,9 +225,20 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// Of kinds without a stamp: whether another object may look like what a create made, so that it matters which were
+    /// there before.
+    fn has_twins(&self) -> bool {
+        false
+    }
+
     /// How long an object may take to become ready, or to go.
     fn patience(&self) -> Duration {
         Duration::from_secs(600)
+    }
+
+    /// How long an object takes to become ready, or to go, at the very least: nobody looks before that.
+    fn least_wait(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.

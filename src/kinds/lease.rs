@@ -151,10 +151,6 @@ fn explain_create(error: CloudError) -> CloudError {
         "the site has no room for it at that time: choose another time, another flavor or node type, or fewer of them"
     } else if error.message.contains("Start date must be later") {
         "its `start` has passed: leave `start` out to start now"
-    } else if error.hint.is_some() {
-        return error;
-    } else if error.message.contains("Internal Server Error") || error.kind == ErrorKind::Unauthorized {
-        "leases need a sign-in that may delegate: a password, a token, or an application credential made `--unrestricted`"
     } else if error.message.contains("duration") {
         "the site limits how long a lease may be: make `duration` shorter, and extend it later"
     } else {
@@ -284,6 +280,10 @@ impl Kind for Lease {
         let same_name = fields.get("name").and_then(Value::as_str) == Some(seen.name.as_str());
         let over = matches!(self.readiness(seen), Readiness::Ended(_));
         Some(same_name && !over && reservations::fit(fields, &seen.attrs))
+    }
+
+    fn has_twins(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

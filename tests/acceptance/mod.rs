@@ -10,12 +10,12 @@
 //! `ANOLE_ACCEPTANCE=lab` takes the cloud of `tests/openstack`; without it every test serves itself an embedded one.
 //! `tests/acceptance/run` does all of it.
 
-mod changed;
 mod client;
 mod cloud;
-mod drifted;
 mod ground;
 
+mod changed;
+mod drifted;
 mod kept;
 mod leases;
 mod made;
@@ -23,6 +23,7 @@ mod names;
 mod quotas;
 mod removed;
 mod replaced;
+mod served;
 mod sharing;
 mod sign_in;
 mod strict;

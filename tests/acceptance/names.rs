@@ -5,7 +5,7 @@ use super::cloud::TestCloud;
 
 /// A name, as YAML in double quotes has it.
 const NAMES: [&str; 4] =
-    ["Zoë's \"big\" node", "数据 — набор данных", "a/b?c=d&e%20f #g;h", "$HOME {x} <y> 'z' \\n 100% \u{1f98e}"];
+    ["Zoë's \"big\" node", "数据 — набор данных", "a/b?c=d&e%20f #g;h", "$HOME {x} <y> 'z' \\n 100% @home"];
 
 fn spec(name: &str, image: &str) -> String {
     let quoted = serde_json::to_string(name).expect("a text").replace("${", "$${");
@@ -38,6 +38,20 @@ fn any_name_is_given_found_and_deleted() {
         cloud.env.has_no_changes("spec.yaml");
         cloud.env.anole("destroy spec.yaml --yes").exits(0);
         assert_eq!(cloud.census(), "", "{name}");
+    }
+}
+
+#[test]
+fn what_a_site_cannot_keep_is_told() {
+    for spec in [
+        "security_groups: { g: { name: \"\u{1f98e}\", rules: [] } }",
+        "volumes: { v: { size: 1, metadata: { pet: \"\u{1f98e}\" } } }",
+        "leases: { l: { name: \"\u{1f98e}\", duration: 2h, reservations: { x: { flavor: m1.tiny } } } }",
+    ] {
+        let cloud = TestCloud::with(spec);
+        let ran = cloud.env.anole("apply spec.yaml --yes").exits(1).says("answered 500").says("(req-");
+        ran.says("most likely cannot keep the character `\u{1f98e}`");
+        assert_eq!(cloud.census(), "");
     }
 }
 
