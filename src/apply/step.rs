@@ -358,7 +358,10 @@ impl Running<'_> {
                 return Err(error.into());
             }
         }
-        let _ = self.accepted.send(self.action.address.clone());
+        // What is adopted is in the state only once that is settled.
+        if self.action.verb != Verb::Adopt {
+            let _ = self.accepted.send(self.action.address.clone());
+        }
         self.settle(&id, record).await
     }
 
