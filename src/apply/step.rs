@@ -358,10 +358,12 @@ impl Running<'_> {
                 return Err(error.into());
             }
         }
-        // What is adopted is in the state only once that is settled.
-        if self.action.verb != Verb::Adopt {
-            let _ = self.accepted.send(self.action.address.clone());
+        if self.action.verb == Verb::Adopt {
+            // Whoever goes on from here has to find its id, and no record has it, or one of an object that is gone.
+            let entry = Entry::Accepted { address: self.action.address.clone(), id: id.clone() };
+            self.shared.ledger.record(vec![entry]).await?;
         }
+        let _ = self.accepted.send(self.action.address.clone());
         self.settle(&id, record).await
     }
 
