@@ -336,11 +336,9 @@ impl Running<'_> {
     async fn update(&self) -> Result<End, StepError> {
         let Ready { kind, session, fields } = self.bind()?;
         let id = self.recorded_id()?;
-        let held = self
-            .shared
-            .ledger
-            .read(|loaded| loaded.state.resources.get(&self.action.address).map(|record| record.uid.clone()));
-        let (is_new, uid) = (held.is_none(), held.unwrap_or_default());
+        let uid = self.shared.ledger.read(|loaded| {
+            loaded.state.resources.get(&self.action.address).map(|record| record.uid.clone()).unwrap_or_default()
+        });
         let attributes = self.action.live.clone();
         let record = ResourceState { attributes, ..self.record(id.clone(), uid.clone(), &fields) };
         let changes = rebound(&self.action.changes, &fields);
@@ -360,8 +358,8 @@ impl Running<'_> {
                 return Err(error.into());
             }
         }
-        if is_new {
-            // Adopted: whoever goes on from here has to find its id.
+        if self.action.verb == Verb::Adopt {
+            // Whoever goes on from here has to find its id, and no record has it, or one of an object that is gone.
             let entry = Entry::Accepted { address: self.action.address.clone(), id: id.clone() };
             self.shared.ledger.record(vec![entry]).await?;
         }

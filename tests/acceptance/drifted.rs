@@ -249,8 +249,7 @@ fn an_address_that_somebody_gave_to_a_server_of_theirs_is_not_taken_back() {
     let cloud = TestCloud::with(BOUND);
     cloud.converge();
     let theirs = cloud.foreign_server("theirs", &json!({}));
-    let port =
-        cloud.all("port").into_iter().find(|port| port["device_id"] == Json::from(theirs.as_str())).expect("a port");
+    let port = cloud.all("port").into_iter().find(|port| port["device_id"] == theirs.as_str()).expect("a port");
     cloud.tamper("floating_ip", "floating_ips.node", json!({"port_id": port["id"]}));
     cloud.env.anole("plan spec.yaml --detailed-exitcode").exits(2).says("server was changed outside anole");
     let ran = cloud.env.anole("apply spec.yaml --yes").exits(1).says("which is not this stack's").says(&theirs);

@@ -11,7 +11,7 @@ impl TestCloud {
         let id = self.id(address);
         self.delete(kind, &id);
         let field = if kind == "keypair" { "name" } else { "id" };
-        self.eventually("its end", || self.all(kind).iter().all(|object| object[field] != Json::from(id.as_str())));
+        self.eventually("its end", || self.all(kind).iter().all(|object| object[field] != id.as_str()));
     }
 }
 
