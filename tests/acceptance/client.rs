@@ -183,16 +183,14 @@ impl Client {
 
     /// Deletes what the project has, whatever refuses, until nothing is left or it has taken too long.
     pub fn purge(&self) {
+        let mut left = PURGED.to_vec();
         for _ in 0..60 {
-            let mut left = 0;
-            for kind in PURGED {
+            left.retain(|kind| {
                 let items = self.all(kind);
-                left += items.len();
-                for item in items {
-                    self.remove(kind, &item);
-                }
-            }
-            if left == 0 {
+                items.iter().for_each(|item| self.remove(kind, item));
+                !items.is_empty()
+            });
+            if left.is_empty() {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(500));
