@@ -1,7 +1,8 @@
 //! What is live: every object of the kinds in use, in a handful of list calls per site, as plain data.
 //!
 //! In: signed-in sites, and which kinds and names are of interest. Out: [`Observed`]. Invariants:
-//! - One list per kind and site, whatever the number of resources; one look-up per distinct name.
+//! - One list per kind and site, whatever the number of resources; one look-up per distinct name; and what two of
+//!   these ask for alike is asked for once.
 //! - An object of the state that a list does not show is asked for by id once before it counts as gone; so is one that a
 //!   list shows as failed without the reason, as Nova's does for a server that found no host.
 //! - Nothing is decided here.
@@ -68,6 +69,7 @@ impl Observed {
 /// # Errors
 /// Whatever a service refuses: a plan made on half a picture would be wrong.
 pub async fn observe_site(session: &Session, interest: &Interest) -> Result<SiteView, CloudError> {
+    let session = &session.for_one_look();
     let lists = try_join_all(interest.kinds.iter().filter_map(|name| kinds::by_name(name)).map(|kind| async move {
         let seen = kind.list(session).await?;
         let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();

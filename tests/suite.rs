@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod environment;
+mod exchanges;
 mod site;
 
 mod drift;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod output;
 mod purity;
 mod recovery;
+mod requests;
 mod saved;
 mod scale;
 mod secrets;

@@ -18,6 +18,7 @@ use super::values::{holds_unknown_ref, rebound, unknown_of, without_lost};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
 use crate::cloud::Session;
 use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Sides, Update};
+use crate::kinds::schema::{Field, RefChange};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Value};
 use crate::plan::bind::bind_fields;
@@ -114,6 +115,10 @@ impl Running<'_> {
 
     fn recorded_id(&self) -> Result<RemoteId, StepError> {
         let address = &self.action.address;
+        // A record may be of an object that is gone.
+        if let (Verb::Adopt, Some(id)) = (self.action.verb, &self.action.id) {
+            return Ok(id.clone());
+        }
         let recorded =
             self.shared.ledger.read(|loaded| loaded.state.resources.get(address).map(|record| record.id.clone()));
         recorded.or_else(|| self.action.id.clone()).ok_or_else(|| StepError::Misfit(format!("{address} has no object")))
@@ -353,19 +358,30 @@ impl Running<'_> {
                 return Err(error.into());
             }
         }
+        if self.action.verb == Verb::Adopt {
+            // Whoever goes on from here has to find its id, and no record has it, or one of an object that is gone.
+            let entry = Entry::Accepted { address: self.action.address.clone(), id: id.clone() };
+            self.shared.ledger.record(vec![entry]).await?;
+        }
         let _ = self.accepted.send(self.action.address.clone());
         self.settle(&id, record).await
     }
 
-    /// Updates the object to hold nothing that is about to be deleted.
+    /// Updates the object to hold nothing that is about to be deleted, or that another takes over.
     async fn let_go(&self) -> Result<End, StepError> {
         let (kind, session) = (self.kind()?, self.session()?);
         let id = self.recorded_id()?;
         let mut want = self.action.applied.clone();
         let mut changes = Vec::new();
-        for change in self.action.changes.iter().filter(|change| holds_unknown_ref(&change.after)) {
+        let is_sole = |field: &Field| field.ty.reference() == Some(RefChange::Sole);
+        let sole = |name: &str| kind.schema().field(name).is_some_and(is_sole);
+        for change in &self.action.changes {
             let before = want.get(&change.field).cloned().unwrap_or(Value::Null);
-            let after = without_lost(&before, &change.after);
+            let after = match () {
+                () if holds_unknown_ref(&change.after) => without_lost(&before, &change.after),
+                () if sole(&change.field) => Value::Null,
+                () => continue,
+            };
             changes.push(FieldChange { before, after: after.clone(), effect: Effect::Update, ..change.clone() });
             want.insert(change.field.clone(), after);
         }
@@ -416,6 +432,7 @@ impl Running<'_> {
             _ => {
                 let record = ResourceState {
                     protect: self.action.protect,
+                    origin: self.action.origin,
                     attributes: self.action.live.clone(),
                     needs: self.action.needs.clone(),
                     ..self.record_of_state()?

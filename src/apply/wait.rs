@@ -20,7 +20,7 @@ use crate::model::{RemoteId, SiteAlias};
 /// The interval between the first polls, and the most it grows to.
 const FIRST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(5);
-/// How long newcomers are gathered before a poll.
+/// How long newcomers are gathered before a poll, where their kind does not take longer anyway.
 const GATHER: Duration = Duration::from_millis(40);
 /// With more waiters than this one list is cheaper than a read each.
 const MOST_READS: usize = 2;
@@ -150,12 +150,14 @@ impl Pollers {
 async fn poll(session: Session, kind: &'static dyn Kind, mut newcomers: mpsc::UnboundedReceiver<Waiter>) {
     let mut waiters: Vec<Waiter> = Vec::new();
     let mut interval = FIRST;
+    // Services in this process are done at once, and are not slowed down by questions.
+    let gather = if session.is_in_process() { GATHER } else { kind.least_wait().max(GATHER) };
     loop {
         if waiters.is_empty() {
             let Some(newcomer) = newcomers.recv().await else { return };
             waiters.push(newcomer);
             interval = FIRST;
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep(gather).await;
         }
         while let Ok(newcomer) = newcomers.try_recv() {
             waiters.push(newcomer);
@@ -179,7 +181,7 @@ async fn poll(session: Session, kind: &'static dyn Kind, mut newcomers: mpsc::Un
             Some(newcomer) = newcomers.recv() => {
                 waiters.push(newcomer);
                 interval = FIRST;
-                tokio::time::sleep(GATHER).await;
+                tokio::time::sleep(gather).await;
             }
         }
     }

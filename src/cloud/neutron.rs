@@ -146,6 +146,8 @@ pub struct FloatingIp {
     #[serde(default)]
     pub status: String,
     pub port_id: Option<String>,
+    /// The router that it goes through while it is bound.
+    pub router_id: Option<String>,
     /// The port it is bound to; absent where the cloud does not have the extension.
     pub port_details: Option<PortDetails>,
     pub created_at: Option<String>,

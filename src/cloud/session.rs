@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 use url::Url;
 
@@ -54,7 +54,12 @@ impl Default for SessionOptions {
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
+    /// The lists of one look, where they are shared.
+    shared: Option<Arc<Lists>>,
 }
+
+/// Lists by what was asked: each is asked for once, and whoever comes meanwhile waits for the same answer.
+type Lists = std::sync::Mutex<BTreeMap<String, Arc<OnceCell<Result<Vec<Json>, CloudError>>>>>;
 
 struct Inner {
     wire: Wire,
@@ -145,7 +150,7 @@ impl Session {
             ranges: Mutex::new(BTreeMap::new()),
             config,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), shared: None })
     }
 
     /// Signs in over HTTP as the configuration says.
@@ -155,6 +160,13 @@ impl Session {
     pub async fn over_http(config: CloudConfig, options: SessionOptions) -> Result<Self, CloudError> {
         let transport = Transport::http(&config.tls)?;
         Self::connect(config, transport, options).await
+    }
+
+    /// The same session for one look: a list that several kinds ask for is asked for once. Nothing that is changed
+    /// meanwhile shows in it, so it is for looking only and not to be kept.
+    #[must_use]
+    pub fn for_one_look(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Some(Arc::default()) }
     }
 
     /// Which project and user this is.
@@ -284,6 +296,16 @@ impl Session {
     /// # Errors
     /// As [`Session::send`]; also a body without `key`, or pages that come round again.
     pub async fn list(&self, request: Request, key: &str) -> Result<Vec<Json>, CloudError> {
+        let Some(shared) = &self.shared else { return self.pages(request, key).await };
+        let list = {
+            let mut lists = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            // Its debug text has all that tells one list from another, and no body.
+            lists.entry(format!("{key} {request:?}")).or_default().clone()
+        };
+        list.get_or_init(|| self.pages(request, key)).await.clone()
+    }
+
+    async fn pages(&self, request: Request, key: &str) -> Result<Vec<Json>, CloudError> {
         let mut items = Vec::new();
         let mut request = request;
         let mut seen = BTreeSet::new();

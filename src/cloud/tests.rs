@@ -279,6 +279,21 @@ async fn a_redirect_is_an_error_and_not_an_answer() {
 }
 
 #[tokio::test]
+async fn a_list_that_several_ask_for_in_one_look_is_asked_for_once() {
+    let session = Cloud::default().session(password()).await.unwrap();
+    let asked = || session.request_count().get(&Service::Network).copied().unwrap_or_default();
+    let list = |tag: &str| Request::get(Service::Network, "/good").query("tag", tag);
+    let look = session.for_one_look();
+    let both = futures_util::future::join(look.list(list("a b"), "good"), look.list(list("a b"), "good")).await;
+    assert_eq!((both.0.unwrap(), asked()), (both.1.unwrap(), 3), "three pages, once");
+    look.list(list("a b").query("more", "1"), "good").await.unwrap();
+    assert_eq!(asked(), 6, "another query is another list");
+    session.for_one_look().list(list("a b"), "good").await.unwrap();
+    session.list(list("a b"), "good").await.unwrap();
+    assert_eq!(asked(), 12, "another look sees what is there by then");
+}
+
+#[tokio::test]
 async fn lists_follow_their_pages_to_the_end_and_not_in_circles() {
     let session = Cloud::default().session(password()).await.unwrap();
     let list = |name: &'static str| {

@@ -228,7 +228,7 @@ pub fn seed(_profile: Profile, state: &mut State) {
             "port_security_enabled": true,
         });
         if external {
-            doc.set("is_default", true);
+            doc.set("is_default", false);
         }
         state.put(Table::Networks, id, owned(doc, &made));
     }

@@ -19,11 +19,12 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     if !matches!(path, ["v2", ..]) {
         return Reply::json(300, versions(cx));
     }
-    let Some(token) = tokens::of_request(cx).filter(|token| !token.text("project_id").is_empty()) else {
-        return unauthorized_as_glance(cx);
-    };
+    let Some(token) = tokens::of_request(cx) else { return unauthorized_as_glance(cx) };
     cx.who = tokens::who(&token);
     let answer = match (&cx.call.method, &path[1..]) {
+        _ if cx.who.project_id.is_empty() => {
+            Err(Fault::forbidden("You are not authorized to complete get_images action."))
+        }
         (&Method::GET, ["images"]) => list(cx),
         (&Method::GET, ["images", id]) => show(cx, id),
         (&Method::GET, ["images", id, "members"]) => {
@@ -34,6 +35,9 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
             Err(Fault::forbidden("You are not authorized to complete tasks_api_access action."))
         }
         (&Method::GET, ["schemas", name]) => Ok(Reply::ok(json!({"name": name, "properties": {}}))),
+        (&Method::DELETE, ["images", id]) => {
+            show(cx, id).and_then(|_| Err(Fault::forbidden("You are not authorized to complete delete_image action.")))
+        }
         (_, ["images", ..]) => Err(Fault::new(405, "")),
         _ => Err(Fault::missing("The resource could not be found.")),
     };
@@ -43,7 +47,8 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
 
 fn versions(cx: &Cx<'_>) -> Json {
     let href = format!("{}/image/v2/", cx.call.base);
-    let minors = (0..=13).chain([15, 17]).rev();
+    // The newest stands where it was put in, not first.
+    let minors = [15, 13, 12, 11, 10, 9, 8, 17].into_iter().chain((0..8).rev());
     let versions = minors.map(|minor| {
         let status = if minor == 17 { "CURRENT" } else { "SUPPORTED" };
         json!({"id": format!("v2.{minor}"), "status": status, "links": [link("self", href.as_str())]})
@@ -78,10 +83,13 @@ fn list(cx: &Cx<'_>) -> Answer {
     let mut images = catalogue::images(cx.profile);
     let wanted = cx.call.query.iter().filter(|(key, _)| !PLAIN.contains(&key.as_str()));
     for (key, value) in wanted {
-        let values: Vec<&str> = value.strip_prefix("in:").unwrap_or(value).split(',').collect();
+        let values: Vec<&str> = match value.strip_prefix("in:") {
+            Some(several) => several.split(',').map(|one| one.trim_matches('"')).collect(),
+            None => vec![value],
+        };
         images.retain(|image| match (key.as_str(), image.get(key)) {
             ("visibility", _) if value == "all" => true,
-            (_, Some(Json::String(text))) => values.contains(&text.trim_matches('"')) || text == value,
+            (_, Some(Json::String(text))) => values.contains(&text.as_str()),
             (_, Some(Json::Bool(truth))) => value.eq_ignore_ascii_case(if *truth { "true" } else { "false" }),
             (_, Some(Json::Number(number))) => value.parse().is_ok_and(|wanted: i64| number.as_i64() == Some(wanted)),
             (_, Some(_)) => false,
@@ -96,11 +104,22 @@ fn list(cx: &Cx<'_>) -> Answer {
         PageError::Marker(marker) => Fault::bad(format!("No image found with ID {marker}")),
     })?;
     let local = |href: &str| href.split_once("/image").map_or_else(|| href.to_owned(), |(_, path)| path.to_owned());
-    let mut body = json!({"images": page.items, "first": local(&cx.call.target), "schema": "/v2/schemas/images"});
+    let mut body = json!({"images": page.items, "first": local(&first(cx)), "schema": "/v2/schemas/images"});
     if let (true, Some(last)) = (page.more, page.items.last()) {
         body.set("next", local(&cx.call.next_page(last.text("id"))));
     }
     Ok(Reply::ok(body))
+}
+
+/// The list's first page: its address, with the query written anew.
+fn first(cx: &Cx<'_>) -> String {
+    let path = cx.call.target.split('?').next().unwrap_or_default();
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(cx.call.query.iter().filter(|(key, _)| key != "marker"));
+    match query.finish().as_str() {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
 }
 
 fn show(cx: &Cx<'_>, id: &str) -> Answer {

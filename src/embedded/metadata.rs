@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 
 use super::tables::{Fields, Table};
-use super::wire::{Answer, Cx, Fault, Reply};
+use super::wire::{Answer, Cx, Fault, Reply, repr};
 use crate::model::Json;
 
 /// What differs between the services.
@@ -18,6 +18,25 @@ pub struct Words<'a> {
     pub no_key: &'a dyn Fn(&str) -> Fault,
     /// The status of a deletion.
     pub deleted: u16,
+}
+
+/// Refuses keys with other characters than letters, digits and `extra`, or with more than 255 of them.
+pub fn check_keys(metadata: &Json, extra: &str) -> Result<(), Fault> {
+    let fits = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c));
+    let good = |key: &str| (1..=255).contains(&key.chars().count()) && fits(key);
+    let keys = metadata.as_object().into_iter().flatten().map(|(key, _)| key);
+    let bad: Vec<String> = keys.filter(|key| !good(key)).map(|key| format!("'{key}'")).collect();
+    let does = match bad.len() {
+        0 => return Ok(()),
+        1 => "does",
+        _ => "do",
+    };
+    Err(Fault::bad(format!(
+        "Invalid input for field/attribute metadata. Value: {}. {} {does} not match any of the regexes: \
+         '^[a-zA-Z0-9{extra}]{{1,255}}$'",
+        repr(metadata),
+        bad.join(", ")
+    )))
 }
 
 /// Answers for the object `doc`, and keeps what changed.

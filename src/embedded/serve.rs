@@ -99,7 +99,9 @@ fn respond(reply: Reply, now: i64) -> Response {
     let body = match reply.body {
         Body::Empty => HttpBody::empty(),
         Body::Json(json) => {
-            put("content-type", "application/json");
+            if !reply.headers.iter().any(|(name, _)| *name == "content-type") {
+                put("content-type", "application/json");
+            }
             HttpBody::from(json.to_string())
         }
         Body::Html(text) => {

@@ -257,7 +257,7 @@ async fn nova_answers_by_microversion() {
     assert_eq!(new.body["server"]["flavor"].get("id"), None);
     assert_eq!(new.headers["openstack-api-version"], "compute 2.96");
     let far = client.with("GET", &path, Json::Null, &[("openstack-api-version", "compute 2.999")]).await;
-    assert_eq!(far.message(), "406 Version 2.999 is not supported by the API. Minimum is 2.1 and maximum is 2.96.");
+    assert_eq!(far.message(), "406 Version 2.999 is not supported by the API. Minimum is 2.1 and maximum is 2.100.");
 }
 
 #[tokio::test]

@@ -61,10 +61,18 @@ impl Call {
     /// The same address for the next page: the query with another marker.
     #[must_use]
     pub fn next_page(&self, marker: &str) -> String {
+        self.page_at(Some(marker))
+    }
+
+    /// The same address with another marker, or with none.
+    #[must_use]
+    pub fn page_at(&self, marker: Option<&str>) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(self.query.iter().filter(|(key, _)| key != "marker"));
-        query.append_pair("marker", marker);
+        if let Some(marker) = marker {
+            query.append_pair("marker", marker);
+        }
         format!("{}{path}?{}", self.base, query.finish())
     }
 }
@@ -167,6 +175,17 @@ impl Fault {
     }
 }
 
+/// Where an answer of a service with microversions comes from, which shows in its headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From before the service's own code: no address, or nobody.
+    Outside,
+    /// From the service, which could not read the microversion that was asked for.
+    Unversioned,
+    /// From the service, at a microversion.
+    Versioned,
+}
+
 /// What a service's handler answers.
 pub type Answer = Result<Reply, Fault>;
 
@@ -240,7 +259,8 @@ pub fn page<'a>(call: &Call, all: Vec<&'a Json>, key: &str, most: usize) -> Resu
     let limit = match call.param("limit") {
         None | Some("") => most,
         Some(text) => match text.parse::<usize>().map_err(|_| PageError::Limit)? {
-            0 => most,
+            // Neutron, whose pages have no longest length, takes 0 for no limit; the others give an empty page.
+            0 if most == usize::MAX => most,
             limit => limit.min(most),
         },
     };

@@ -11,6 +11,7 @@ use crate::diagnostic::{FileId, Span};
 use crate::kinds;
 use crate::model::{SiteAlias, SiteIdentity, Target};
 use crate::observe::{Interest, Observed, observe_site};
+use crate::plan::PlanOptions;
 use crate::resolve::Desired;
 use crate::state::{self, State};
 
@@ -39,9 +40,12 @@ pub(super) async fn sign_in(loaded: &Loaded, settings: &Settings, state: &State)
     Ok(Signed { desired: loaded.resolve_again(settings, &identities), sessions })
 }
 
-/// Looks at all sites.
-pub(super) async fn look(signed: &Signed, state: &state::Loaded, believe: bool) -> Result<Observed, Error> {
-    let interests = interests(&signed.desired, state, believe);
+/// Looks at all sites. A destroy makes nothing, so it does not matter to it what undeclared names stand for.
+pub(super) async fn look(signed: &Signed, state: &state::Loaded, options: &PlanOptions) -> Result<Observed, Error> {
+    let mut interests = interests(&signed.desired, state, options.trust_state);
+    if options.destroy {
+        interests.values_mut().for_each(|interest| interest.lookups.clear());
+    }
     let views = try_join_all(signed.sessions.iter().map(|(alias, session)| {
         let interest = interests.get(alias).cloned().unwrap_or_default();
         async move {

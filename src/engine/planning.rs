@@ -90,7 +90,7 @@ async fn settle(
     let at_rest: BTreeSet<SiteAlias> = in_process.map(|(alias, _)| alias.clone()).collect();
     let mut told = false;
     loop {
-        let observed = look::look(signed, state, options.trust_state).await?;
+        let observed = look::look(signed, state, options).await?;
         let mut resolution = intents::resolve(state, &observed, &at_rest, Timestamp::now());
         if let Some((address, candidates)) = resolution.ambiguous.pop() {
             return Err(Error::Ambiguous { address, candidates });

@@ -6,6 +6,8 @@
 //! Two services each know half: Cinder lists an attachment from when it is made, Nova from when it was asked for. In
 //! between, only Nova's answer tells an attachment under way from none.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::kind::{Kind, Mistake, OpCx, Readiness, Seen, Update};
@@ -169,6 +171,7 @@ impl Kind for Attachment {
         guest_steps(fields)
     }
 
+    /// Without twins: a volume is attached to a server once.
     fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
         let id_of = |field: &str| fields.get(field).and_then(Value::as_id).map(|id| id.0.as_str());
         Some(id_of("server").zip(id_of("volume")).is_some_and(|(server, volume)| id(server, volume) == seen.id))
@@ -183,6 +186,10 @@ impl Kind for Attachment {
             // in-use, and what may happen to an attached volume: extending, retyping, backing-up.
             _ => Readiness::Ready,
         }
+    }
+
+    fn least_wait(&self) -> Duration {
+        Duration::from_millis(300)
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

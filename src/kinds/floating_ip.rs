@@ -13,12 +13,14 @@ use async_trait::async_trait;
 use serde_json::{Map, json};
 use tokio::sync::Mutex;
 
-use super::kind::{Claim, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
+use super::kind::{
+    Claim, Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields,
+};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, FloatingIp as Live, Object as _, Port, PortDetails};
 use crate::cloud::{CloudError, Service, Session, blazar};
-use crate::model::{Fields, Json, RemoteId, Stamp, Value};
+use crate::model::{Fields, Json, RemoteId, Stamp, Target, Value};
 
 /// The kind.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +40,7 @@ static SCHEMA: Schema = Schema {
         ),
         field(
             "server",
-            Type::Ref(RefType::new("server", RefChange::Update).accepted()),
+            Type::Ref(RefType::new("server", RefChange::Sole).accepted()),
             "The server that the address leads to. Without one the address is held in reserve.",
         ),
         field(
@@ -64,6 +66,7 @@ static SCHEMA: Schema = Schema {
         attribute("address", "The address: `129.114.25.72`."),
         attribute("port", "The id of the port that it is bound to; none while it is not bound."),
         attribute("status", "Neutron's word for its state: `ACTIVE`, or `DOWN` while it is not bound."),
+        attribute("router", "The router that it goes through while it is bound."),
     ],
     protect: false,
     lookup: false,
@@ -112,6 +115,7 @@ impl Kind for FloatingIp {
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         let mut changes = diff_fields(&SCHEMA, sides);
         changes.extend(common::dropped(sides, "server"));
+        changes.extend(moved_lease(sides));
         Ok(changes)
     }
 
@@ -149,7 +153,7 @@ impl Kind for FloatingIp {
         };
         let made = binding::first_routed(&ports, |port| {
             let mut body = body.clone();
-            body.insert("port_id".to_owned(), json!(port.id));
+            body.insert("port_id".to_owned(), json!(port));
             neutron::create::<Live>(cx.session, body.into())
         });
         Ok(RemoteId(made.await?.id))
@@ -165,12 +169,12 @@ impl Kind for FloatingIp {
             neutron::get(cx.session, &update.id.0).await?.ok_or_else(|| common::gone::<Live>(update.id))?;
         match binding::ports(cx, update.want).await? {
             Some(ports) => {
-                if ports.iter().any(|port| live.port_id.as_ref() == Some(&port.id)) {
+                if ports.iter().any(|port| live.port_id.as_ref() == Some(port)) {
                     return Ok(());
                 }
                 binding::check_free(cx, &live, update.applied).await?;
                 let bound = binding::first_routed(&ports, |port| {
-                    neutron::update::<Live>(cx.session, &update.id.0, json!({ "port_id": port.id }))
+                    neutron::update::<Live>(cx.session, &update.id.0, json!({ "port_id": port }))
                 });
                 bound.await
             }
@@ -185,6 +189,19 @@ impl Kind for FloatingIp {
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
         neutron::delete::<Live>(cx.session, &id.0).await
     }
+}
+
+/// An address that is to come from a lease and did not, or the other way round. Neutron does not tell; a record that was
+/// made of what is live does not either.
+fn moved_lease(sides: &Sides<'_>) -> Option<FieldChange> {
+    let lease = |fields: &Fields| fields.get("lease").filter(|lease| !lease.is_null()).cloned();
+    let asked = |value: &Value| matches!(value, Value::Ref(reference) if reference.target != Target::Live);
+    let (before, after) = match (lease(sides.applied), lease(sides.want)) {
+        (None, Some(after)) if sides.applied.get("network").is_some_and(asked) => (Value::Null, after),
+        (Some(before), None) => (before, Value::Null),
+        _ => return None,
+    };
+    Some(FieldChange { field: "lease".to_owned(), before, after, effect: Effect::Replace, note: None })
 }
 
 /// Fills in what addresses say of their ports where the cloud lacks the extension for it: one more list.
@@ -224,11 +241,11 @@ async fn take_reserved(cx: &OpCx<'_>, want: &Fields, lease: &str) -> Result<Remo
             if owner.is_some() || address.port_id.is_some() {
                 continue;
             }
-            let body = |port: Option<&Port>| match port {
-                Some(port) => json!({ "description": description, "port_id": port.id }),
+            let body = |port: Option<&str>| match port {
+                Some(port) => json!({ "description": description, "port_id": port }),
                 None => json!({ "description": description }),
             };
-            let take = |port: Option<&Port>| neutron::update::<Live>(cx.session, &address.id, body(port));
+            let take = |port: Option<&str>| neutron::update::<Live>(cx.session, &address.id, body(port));
             match &ports {
                 Some(ports) => binding::first_routed(ports, |port| take(Some(port))).await?,
                 None => take(None).await?,
@@ -250,6 +267,7 @@ fn seen(address: &Live) -> Seen {
         ("address", Value::text(&address.floating_ip_address)),
         ("network", Value::live("network", &address.floating_network_id)),
         ("status", Value::text(&address.status)),
+        ("router", address.router_id.as_deref().map_or(Value::Null, |id| Value::live("router", id))),
     ]);
     attrs.insert("port".to_owned(), address.port_id.as_deref().map_or(Value::Null, Value::text));
     attrs.insert("server".to_owned(), server.map_or(Value::Null, |port| Value::live("server", &port.device_id)));

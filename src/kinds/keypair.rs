@@ -118,6 +118,10 @@ impl Kind for Keypair {
         Some(text(fields, "name") == seen.name && bare(&want) == bare(&has))
     }
 
+    fn has_twins(&self) -> bool {
+        true
+    }
+
     fn gone_when_deleted(&self) -> bool {
         true
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::schema::{OnChange, Schema};
+use super::schema::{OnChange, RefChange, Schema};
 use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
 
@@ -225,9 +225,20 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// Of kinds without a stamp: whether another object may look like what a create made, so that it matters which were
+    /// there before.
+    fn has_twins(&self) -> bool {
+        false
+    }
+
     /// How long an object may take to become ready, or to go.
     fn patience(&self) -> Duration {
         Duration::from_secs(600)
+    }
+
+    /// How long an object takes to become ready, or to go, at the very least: nobody looks before that.
+    fn least_wait(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
@@ -236,7 +247,8 @@ pub trait Kind: Send + Sync + 'static {
     }
 
     /// Kinds whose declared resources of the same site come before this kind's, though no field names them: an
-    /// address can be bound only once a router connects its server's network, and that router deleted only after.
+    /// address can be bound only once a router connects its server's network, and that router deleted only after. One
+    /// that goes through such a resource, by its live attribute, lets go of its target while that is made anew.
     fn follows(&self) -> &'static [&'static str] {
         &[]
     }
@@ -266,6 +278,13 @@ pub trait Kind: Send + Sync + 'static {
     /// network's subnets, and goes with it.
     fn stands_on(&self, live: &Fields, part: &Fields) -> bool {
         let _ = (live, part);
+        false
+    }
+
+    /// Whether an object whose field names another is to be updated for a part that this one gets: a router has an
+    /// interface in each subnet, with a gateway, of the networks that it names.
+    fn joins(&self, field: &str, part: &Fields) -> bool {
+        let _ = (field, part);
         false
     }
 
@@ -333,15 +352,7 @@ pub fn diff_fields(schema: &Schema, sides: &Sides<'_>) -> Vec<FieldChange> {
 /// What a change of this field takes; `None` when it is not acted on.
 #[must_use]
 pub fn field_effect(field: &super::schema::Field) -> Option<Effect> {
-    use super::schema::{RefChange, Type};
-    fn reference(ty: &Type) -> Option<RefChange> {
-        match ty {
-            Type::Ref(reference) => Some(reference.change),
-            Type::List(inner) | Type::Set(inner) | Type::WordOr(_, inner) | Type::Map(inner) => reference(inner),
-            _ => None,
-        }
-    }
-    match (reference(&field.ty), field.change) {
+    match (field.ty.reference(), field.change) {
         (_, OnChange::Ignore) | (Some(RefChange::Order), _) => None,
         (Some(RefChange::Replace), _) | (None, OnChange::Replace) => Some(Effect::Replace),
         _ => Some(Effect::Update),

@@ -282,6 +282,10 @@ impl Kind for Lease {
         Some(same_name && !over && reservations::fit(fields, &seen.attrs))
     }
 
+    fn has_twins(&self) -> bool {
+        true
+    }
+
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         Ok(blazar::leases(session).await?.into_iter().map(seen).collect())
     }

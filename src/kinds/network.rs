@@ -10,7 +10,7 @@ use serde_json::json;
 use super::kind::{DerivedPart, Kind, Mistake, OpCx, Readiness, Seen, Update};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, OnChange, Schema, Type, attribute, field};
-use super::subnet;
+use super::{router, subnet};
 use crate::cloud::neutron::{self, Network as Live, Object as _};
 use crate::cloud::{CloudError, ErrorKind, Service, Session};
 use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
@@ -152,12 +152,15 @@ impl Kind for Network {
     }
 
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
-        neutron::delete::<Live>(cx.session, &id.0).await.map_err(|error| match error.kind {
-            ErrorKind::Conflict => {
-                error.hint(format!("something still has a port on it: `openstack port list --network {id}` shows what"))
-            }
-            _ => error,
-        })
+        let refused = match neutron::delete::<Live>(cx.session, &id.0).await {
+            Err(error) if error.kind == ErrorKind::Conflict => error,
+            done => return done,
+        };
+        match router::leave(cx, &id.0, None).await? {
+            true => neutron::delete::<Live>(cx.session, &id.0).await,
+            false => Err(refused
+                .hint(format!("something still has a port on it: `openstack port list --network {id}` shows what"))),
+        }
     }
 
     /// Networks that other projects share are found too.

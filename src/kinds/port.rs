@@ -14,7 +14,7 @@ use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Network, Object as _, Port as Live, SecurityGroup};
 use crate::cloud::{CloudError, Service, Session};
-use crate::model::{Fields, RemoteId, Value};
+use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ static SCHEMA: Schema = Schema {
             .replace(),
         field(
             "security_groups",
-            Type::Set(&Type::Ref(RefType::new("security_group", RefChange::Release).or_lookup())),
+            Type::Set(&Type::Ref(RefType::new("security_group", RefChange::Release).or_lookup().accepted())),
             "The security groups that guard the port. Where absent, the site's own: `default` on networks with port security.",
         ),
     ],
@@ -103,14 +103,24 @@ impl Kind for Port {
         if let Some(address) = common::text(want, "fixed_ip") {
             body.insert("fixed_ips".to_owned(), json!([{ "ip_address": address }]));
         }
-        if let Some(groups) = want.get("security_groups").filter(|groups| !groups.is_null()) {
-            // Groups on a port without port security are refused (409).
-            let network: Option<Network> = neutron::get(cx.session, network).await?;
-            if network.is_none_or(|network| network.port_security_enabled != Some(false)) {
-                body.insert("security_groups".to_owned(), json!(common::ids(Some(groups))));
-            }
+        let groups = want.get("security_groups").filter(|groups| !groups.is_null());
+        if let Some(groups) = groups {
+            body.insert("security_groups".to_owned(), json!(common::ids(Some(groups))));
         }
-        Ok(RemoteId(neutron::create::<Live>(cx.session, body.into()).await?.id))
+        let made = neutron::create::<Live>(cx.session, Json::Object(body.clone())).await;
+        let made = match made {
+            // Only a network without port security is meant: a port without an address is refused in the same words.
+            Err(error) if groups.is_some() && refuses_groups(&error) => {
+                let network: Option<Network> = neutron::get(cx.session, network).await?;
+                if network.is_none_or(|network| network.port_security_enabled != Some(false)) {
+                    return Err(error);
+                }
+                body.remove("security_groups");
+                neutron::create::<Live>(cx.session, body.into()).await
+            }
+            other => other,
+        };
+        Ok(RemoteId(made?.id))
     }
 
     async fn update(&self, cx: &OpCx<'_>, update: &Update<'_>) -> Result<(), CloudError> {
@@ -132,6 +142,11 @@ impl Kind for Port {
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
         neutron::delete::<Live>(cx.session, &id.0).await
     }
+}
+
+/// Whether the port was refused because it cannot have security groups. Most can, so that is not asked beforehand.
+fn refuses_groups(error: &CloudError) -> bool {
+    error.code.as_deref() == Some("PortSecurityAndIPRequiredForSecurityGroups")
 }
 
 /// The groups that a port gets where none are asked for: Neutron has no way to ask for them later.

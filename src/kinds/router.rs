@@ -1,19 +1,20 @@
 //! Routers: from networks of the project's own to each other and to the outside.
 //!
 //! A router is connected to a network by an interface in each of the network's subnets that has a gateway; the
-//! interface has the gateway's address. Interfaces come and go in place.
+//! interface has the gateway's address. Interfaces come and go in place; a subnet that goes takes its own along
+//! ([`leave`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde_json::{Map, json};
 
-use super::kind::{FieldChange, Kind, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
+use super::kind::{Effect, FieldChange, Kind, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Object as _, Port, Router as Live, Subnet};
 use crate::cloud::{CloudError, ErrorKind, Service, Session};
-use crate::model::{Fields, Json, RemoteId, Value};
+use crate::model::{Address, Fields, Json, RemoteId, Value};
 
 /// The kind.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +35,18 @@ static SCHEMA: Schema = Schema {
         ),
         field(
             "networks",
-            Type::Set(&Type::Ref(RefType::new("network", RefChange::Release).or_lookup())),
+            Type::Set(&Type::Ref(RefType::new("network", RefChange::Update).or_lookup())),
             "The networks to connect, each by the gateways of its subnets. One that is taken out of the list is \
              disconnected.",
         ),
     ],
-    attributes: &[attribute("status", "Neutron's word for its state: `ACTIVE`.")],
+    attributes: &[
+        attribute("status", "Neutron's word for its state: `ACTIVE`."),
+        attribute(
+            "unconnected",
+            "The ids of those of its networks that have a subnet with a gateway and no interface.",
+        ),
+    ],
     protect: false,
     lookup: false,
     name: NameRule::Default,
@@ -68,7 +75,14 @@ impl Kind for Router {
         common::drop_same_set(&mut changes, "networks");
         changes.extend(common::dropped(sides, "external"));
         changes.extend(common::dropped(sides, "networks"));
+        if !changes.iter().any(|change| change.field == "networks") {
+            changes.extend(unconnected_change(sides));
+        }
         Ok(changes)
+    }
+
+    fn joins(&self, field: &str, part: &Fields) -> bool {
+        field == "networks" && common::text(part, "gateway") != Some("none")
     }
 
     fn readiness(&self, seen: &Seen) -> Readiness {
@@ -87,17 +101,20 @@ impl Kind for Router {
         let mut filters = vec![("project_id", project)];
         filters.extend(INTERFACES.map(|owner| ("device_owner", owner)));
         let ports: Vec<Port> = neutron::list(session, &filters).await?;
+        let subnets = subnets_of(session, ports.iter().map(|port| port.network_id.as_str())).await?;
         let mut by_router: BTreeMap<&str, Vec<&Port>> = BTreeMap::new();
         for port in &ports {
             by_router.entry(&port.device_id).or_default().push(port);
         }
-        Ok(routers.iter().map(|router| seen(router, by_router.get(router.id.as_str()).map_or(&[], |p| p))).collect())
+        let own = |router: &Live| by_router.get(router.id.as_str()).cloned().unwrap_or_default();
+        Ok(routers.iter().map(|router| seen(router, &own(router), &subnets)).collect())
     }
 
     async fn read(&self, session: &Session, id: &RemoteId) -> Result<Option<Seen>, CloudError> {
         let Some(router) = neutron::get::<Live>(session, &id.0).await? else { return Ok(None) };
         let ports = interfaces(session, id).await?;
-        Ok(Some(seen(&router, &ports.iter().collect::<Vec<_>>())))
+        let subnets = subnets_of(session, ports.iter().map(|port| port.network_id.as_str())).await?;
+        Ok(Some(seen(&router, &ports.iter().collect::<Vec<_>>(), &subnets)))
     }
 
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
@@ -162,6 +179,40 @@ impl Kind for Router {
     }
 }
 
+/// The subnets of these networks.
+async fn subnets_of(session: &Session, networks: impl Iterator<Item = &str>) -> Result<Vec<Subnet>, CloudError> {
+    let networks: BTreeSet<&str> = networks.collect();
+    if networks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filters: Vec<_> = networks.into_iter().map(|network| ("network_id", network)).collect();
+    neutron::list(session, &filters).await
+}
+
+/// Takes the stack's own routers off a network that is to go, or off one subnet of it: Neutron refuses to delete it
+/// before. Whether that is all that stood in the way; where it is not, nothing is done.
+pub(super) async fn leave(cx: &OpCx<'_>, network: &str, subnet: Option<&RemoteId>) -> Result<bool, CloudError> {
+    let mut ports: Vec<Port> = neutron::list(cx.session, &[("network_id", network)]).await?;
+    ports.retain(|port| subnet.is_none_or(|subnet| is_in([port], &subnet.0)) && !of_the_site(port));
+    let ours = |port: &Port| {
+        let is_ours =
+            |(address, id): (&Address, &RemoteId)| address.section == SCHEMA.section && id.0 == port.device_id;
+        INTERFACES.contains(&port.device_owner.as_str()) && cx.ids.iter().any(is_ours)
+    };
+    if !ports.iter().all(ours) {
+        return Ok(false);
+    }
+    for port in &ports {
+        disconnect(cx, &RemoteId::from(port.device_id.as_str()), port).await?;
+    }
+    Ok(true)
+}
+
+/// Whether a port goes with its network by itself.
+fn of_the_site(port: &Port) -> bool {
+    ["network:dhcp", "network:distributed"].contains(&port.device_owner.as_str())
+}
+
 /// The router's interfaces.
 async fn interfaces(session: &Session, router: &RemoteId) -> Result<Vec<Port>, CloudError> {
     let mut ports: Vec<Port> = neutron::list(session, &[("device_id", &router.0)]).await?;
@@ -171,11 +222,7 @@ async fn interfaces(session: &Session, router: &RemoteId) -> Result<Vec<Port>, C
 
 /// The ids of the subnets of these networks in which the router has to get an interface yet.
 async fn missing_interfaces(cx: &OpCx<'_>, networks: &[&str], there: &[Port]) -> Result<Vec<String>, CloudError> {
-    if networks.is_empty() {
-        return Ok(Vec::new());
-    }
-    let filters: Vec<_> = networks.iter().map(|network| ("network_id", *network)).collect();
-    let subnets: Vec<Subnet> = neutron::list(cx.session, &filters).await?;
+    let subnets = subnets_of(cx.session, networks.iter().copied()).await?;
     Ok(unconnected(networks, &subnets, there)?.into_iter().map(str::to_owned).collect())
 }
 
@@ -199,8 +246,27 @@ fn unconnected<'a>(networks: &[&str], subnets: &'a [Subnet], there: &[Port]) -> 
             common::refused(message).hint("give one of the network's `subnets` a gateway: leave `gateway: none` out")
         );
     }
-    let connected = |id: &str| there.iter().flat_map(|port| &port.fixed_ips).any(|ip| ip.subnet_id == id);
-    Ok(routed.map(|subnet| subnet.id.as_str()).filter(|id| !connected(id)).collect())
+    Ok(routed.map(|subnet| subnet.id.as_str()).filter(|id| !is_in(there, id)).collect())
+}
+
+/// Whether one of the interfaces is in the subnet.
+fn is_in<'a>(interfaces: impl IntoIterator<Item = &'a Port>, subnet: &str) -> bool {
+    interfaces.into_iter().flat_map(|port| &port.fixed_ips).any(|ip| ip.subnet_id == subnet)
+}
+
+/// The change of a router that lacks an interface in a network that it is connected to otherwise.
+fn unconnected_change(sides: &Sides<'_>) -> Option<FieldChange> {
+    let lacking: Vec<&str> = sides.live.get("unconnected")?.as_list()?.iter().filter_map(Value::as_str).collect();
+    let is_lacking = |network: &Value| network.as_id().is_some_and(|id| lacking.contains(&id.0.as_str()));
+    let after = sides.want.get("networks")?;
+    let (wanted, live) = (after.as_list()?, sides.live.get("networks")?.as_list()?);
+    wanted.iter().any(is_lacking).then(|| FieldChange {
+        field: "networks".to_owned(),
+        before: Value::List(live.iter().filter(|network| !is_lacking(network)).cloned().collect()),
+        after: after.clone(),
+        effect: Effect::Update,
+        note: Some("an interface in a subnet is missing".to_owned()),
+    })
 }
 
 async fn disconnect(cx: &OpCx<'_>, router: &RemoteId, port: &Port) -> Result<(), CloudError> {
@@ -212,11 +278,20 @@ async fn disconnect(cx: &OpCx<'_>, router: &RemoteId, port: &Port) -> Result<(),
     })
 }
 
-fn seen(router: &Live, interfaces: &[&Port]) -> Seen {
+fn seen(router: &Live, interfaces: &[&Port], subnets: &[Subnet]) -> Seen {
     let external = router.external_gateway_info.as_ref();
+    let is_on = |network: &str| interfaces.iter().any(|port| port.network_id == network);
+    let lacks = |subnet: &&Subnet| subnet.gateway_ip.is_some() && !is_in(interfaces.iter().copied(), &subnet.id);
+    let unconnected: BTreeSet<&str> = subnets
+        .iter()
+        .filter(|subnet| is_on(&subnet.network_id))
+        .filter(lacks)
+        .map(|s| s.network_id.as_str())
+        .collect();
     let mut attrs = fields([
         ("networks", common::live_refs("network", interfaces.iter().map(|port| port.network_id.as_str()))),
         ("status", Value::text(&router.status)),
+        ("unconnected", Value::List(unconnected.into_iter().map(Value::text).collect())),
     ]);
     attrs.insert(
         "external".to_owned(),
@@ -281,6 +356,26 @@ mod tests {
         assert_eq!(unconnected(&["a"], &subnets, &[interface("a3")]).unwrap(), ["a1"]);
         let error = unconnected(&["a", "b"], &subnets, &[]).unwrap_err();
         assert!(error.to_string().contains("network b: no subnet of it has a gateway"), "{error}");
+    }
+
+    #[test]
+    fn an_interface_that_is_missing_in_one_of_a_networks_subnets_is_a_difference() {
+        let router: Live = serde_json::from_value(json!({ "id": "r", "external_gateway_info": null })).unwrap();
+        let on = |subnet: &str| Port { network_id: "a".to_owned(), ..interface(subnet) };
+        let subnets =
+            [subnet("a1", "a", Some("192.168.1.1")), subnet("a2", "a", Some("192.168.2.1")), subnet("a3", "a", None)];
+        let want = fields([("networks", Value::List(vec![Value::live("network", "a")]))]);
+        let diff = |interfaces: &[&Port]| {
+            let live = seen(&router, interfaces, &subnets).attrs;
+            let sides = Sides { want: &want, applied: &want, live: &live, now: jiff::Timestamp::UNIX_EPOCH };
+            Router.diff(&sides).unwrap()
+        };
+        assert_eq!(diff(&[&on("a1"), &on("a2")]), []);
+        let changes = diff(&[&on("a1")]);
+        assert_eq!(
+            (changes.len(), &changes[0].before, &changes[0].after),
+            (1, &Value::List(vec![]), &want["networks"])
+        );
     }
 
     #[test]

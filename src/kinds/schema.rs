@@ -152,6 +152,9 @@ pub enum RefChange {
     /// As [`RefChange::Update`]; and where the target is to be deleted or replaced, this object first lets go of it,
     /// because the service refuses to delete what is in use.
     Release,
+    /// As [`RefChange::Update`]; and a target has one such holder at a time, so where holders swap their targets, one of
+    /// them first lets go.
+    Sole,
     /// Nothing but the order of steps.
     Order,
 }
@@ -249,6 +252,18 @@ impl Attribute {
     pub const fn secret(mut self) -> Self {
         self.secret = true;
         self
+    }
+}
+
+impl Type {
+    /// What a change of the reference takes, where the value is one, or a list or map of them.
+    #[must_use]
+    pub fn reference(&self) -> Option<RefChange> {
+        match self {
+            Self::Ref(reference) => Some(reference.change),
+            Self::List(inner) | Self::Set(inner) | Self::WordOr(_, inner) | Self::Map(inner) => inner.reference(),
+            _ => None,
+        }
     }
 }
 

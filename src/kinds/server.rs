@@ -300,6 +300,12 @@ impl Kind for Server {
         Duration::from_secs(2700)
     }
 
+    /// Nova answers a question about a server with questions to Neutron: one that comes too early slows down the
+    /// building that it asks about.
+    fn least_wait(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
         let there = |server: &nova::Server| server.status != "DELETED";
         Ok(nova::servers(session).await?.into_iter().filter(there).map(seen).collect())

@@ -10,9 +10,10 @@ use serde_json::{Map, json};
 
 use super::kind::{Kind, OpCx, Seen, Update};
 use super::neutron::{self as common, Facts, fields};
+use super::router;
 use super::schema::{Field, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, Pool, Subnet as Live};
-use crate::cloud::{CloudError, Service, Session};
+use crate::cloud::{CloudError, ErrorKind, Service, Session};
 use crate::model::{Fields, Json, RemoteId, Value};
 
 /// The kind.
@@ -122,7 +123,17 @@ impl Kind for Subnet {
     }
 
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
-        neutron::delete::<Live>(cx.session, &id.0).await
+        let refused = match neutron::delete::<Live>(cx.session, &id.0).await {
+            Err(error) if error.kind == ErrorKind::Conflict => error,
+            done => return done,
+        };
+        let Some(live) = neutron::get::<Live>(cx.session, &id.0).await? else { return Ok(()) };
+        match router::leave(cx, &live.network_id, Some(id)).await? {
+            true => neutron::delete::<Live>(cx.session, &id.0).await,
+            false => Err(refused.hint(format!(
+                "something still has an address in it: `openstack port list --fixed-ip subnet={id}` shows what"
+            ))),
+        }
     }
 
     async fn lookup(&self, session: &Session, name_or_id: &str) -> Result<Vec<Seen>, CloudError> {

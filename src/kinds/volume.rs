@@ -141,6 +141,10 @@ impl Kind for Volume {
         if sides.applied.contains_key("availability_zone") {
             live.remove("availability_zone");
         }
+        // One that was made of an image is bootable.
+        if !live.contains_key("image") && live.get("bootable") == Some(&Value::Bool(false)) {
+            live.insert("image".to_owned(), Value::Null);
+        }
         let mut changes = diff_fields(&SCHEMA, &Sides { live: &live, ..*sides });
         changes.retain(|change| change.field != "metadata");
         changes.extend(metadata::diff(sides));
@@ -277,6 +281,16 @@ mod tests {
         let (want, live) = (fields(&[("availability_zone", "a".into())]), fields(&[("availability_zone", "b".into())]));
         assert_eq!(diff(&want, &want, &live), Ok(vec![]));
         assert_eq!(diff(&live, &want, &live), Ok(vec![("availability_zone".to_owned(), Effect::Replace)]));
+    }
+
+    #[test]
+    fn a_blank_volume_cannot_become_an_images_copy() {
+        let want = fields(&[("image", Value::live("image", "i"))]);
+        let live = |bootable: bool| fields(&[("bootable", Value::Bool(bootable))]);
+        let none = Fields::new();
+        assert_eq!(diff(&want, &none, &live(false)), Ok(vec![("image".to_owned(), Effect::Replace)]));
+        assert_eq!(diff(&want, &none, &live(true)), Ok(vec![]), "of which image is not known");
+        assert_eq!(diff(&none, &none, &live(false)), Ok(vec![]));
     }
 
     #[test]

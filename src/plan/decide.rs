@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::adopt::{adopted_gone, claim_matches, refuse_made_otherwise, shown};
 use super::bind::bind_fields;
 use super::known::{PlanKnown, keeps_object};
 use super::lookup::{Lookups, Pins, list_ids, pin};
@@ -36,11 +37,11 @@ pub(super) struct Planner<'a> {
 }
 
 /// A resource with its record, as one decision sees it.
-struct Case<'a> {
-    resource: &'a Resource,
-    kind: &'static dyn Kind,
+pub(super) struct Case<'a> {
+    pub resource: &'a Resource,
+    pub kind: &'static dyn Kind,
     record: Option<&'a ResourceState>,
-    fields: Fields,
+    pub fields: Fields,
     protect: bool,
 }
 
@@ -113,22 +114,6 @@ impl<'a> Planner<'a> {
             .chain(left_standing)
             .filter(|(address, _)| !self.marks.contains_key(address))
             .collect()
-    }
-
-    /// What stands on a part that the spec no longer has: a port with an address in a subnet that goes.
-    fn left_standing(&self, action: &Action) -> Option<(Address, Reason)> {
-        let kind = kinds::by_name(&action.kind)?;
-        let goes = |part: &&Address| {
-            let owner_stays = part.owner().is_some_and(|owner| self.desired.resources.contains_key(&owner));
-            owner_stays && part.owner() != action.address.owner() && !self.desired.resources.contains_key(*part)
-        };
-        let record = self.state.resources.get(&action.address)?;
-        let part = record.needs.iter().filter(goes).find(|part| {
-            let part = self.state.resources.get(*part).and_then(|part| self.live(part));
-            part.is_some_and(|part| kind.stands_on(&action.live, &part.attrs))
-        })?;
-        let kind = self.state.resources.get(part)?.kind.clone();
-        Some((action.address.clone(), Reason::TargetRemoved { target: part.clone(), kind }))
     }
 
     fn decide_one(&mut self, address: &Address) {
@@ -212,6 +197,7 @@ impl<'a> Planner<'a> {
                 action.origin = Origin::Adopted;
                 action.id = Some(seen.id.clone());
                 action.changes = self.changes(case, &Fields::new(), &seen.attrs)?;
+                refuse_made_otherwise(&action)?;
                 Ok(action)
             }
             several => Err(PlanError::new(
@@ -223,25 +209,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// An object stamped by another stack is that stack's, unless both share it.
-    fn refuse_foreign(&self, case: &Case<'_>, claim: &Claim, seen: &Seen) -> Result<(), PlanError> {
-        match &seen.stamp {
-            Some(stamp) if !claim.or_create && stamp.lineage != self.state.lineage => Err(PlanError::new(
-                "adopt-foreign",
-                &case.resource.address,
-                format!(
-                    "{} {} is managed by stack `{}` as {}",
-                    case.resource.kind, seen.id, stamp.stack, stamp.address
-                ),
-            )
-            .help("destroy or `state rm` it there first")),
-            _ => Ok(()),
-        }
-    }
-
     /// A record whose object is gone.
     fn decide_gone(&self, case: &Case<'_>, record: &ResourceState) -> Result<Action, PlanError> {
-        if case.resource.adopt.is_some() {
+        if case.resource.adopt.is_some() && record.origin == Origin::Adopted {
             return Err(adopted_gone(case, record));
         }
         let why = self.ended_lease(record).or_else(|| self.gone_along(record)).unwrap_or(Reason::Missing);
@@ -295,15 +265,16 @@ impl<'a> Planner<'a> {
         let address = &case.resource.address;
         let readiness = case.kind.readiness(live);
         if let Readiness::Ended(how) = readiness {
-            if case.resource.adopt.is_some() {
+            if case.resource.adopt.is_some() && record.origin == Origin::Adopted {
                 return Err(adopted_gone(case, record));
             }
             return self.decide_new(case, Reason::Ended { how });
         }
+        self.refuse_other(case, record)?;
         if record.site != case.resource.site {
             return Ok(case.action(Verb::Replace, vec![Reason::SiteChanged { from: record.site.clone() }], Some(live)));
         }
-        let changes = self.changes(case, &record.applied, &live.attrs)?;
+        let mut changes = self.changes(case, &record.applied, &live.attrs)?;
         let mut reasons: Vec<Reason> = Vec::new();
         // What the cloud says counts: an object that failed once and was mended outside is not made anew.
         if let Readiness::Failed(why) = &readiness {
@@ -319,6 +290,11 @@ impl<'a> Planner<'a> {
             Reason::Drifted { .. } if record.status == Status::Accepted => Reason::Interrupted,
             reason => reason,
         }));
+        let joined = self.joined(case, &live.attrs, &changes);
+        if let Some((change, reason)) = joined.or_else(|| self.bound_again(case, &live.attrs, &changes)) {
+            changes.push(change);
+            reasons.push(reason);
+        }
         reasons.sort();
         reasons.dedup();
         without_own_parts(&mut reasons, address);
@@ -327,6 +303,8 @@ impl<'a> Planner<'a> {
             action.changes = changes;
             return Ok(action);
         }
+        // What the block adopts by now is not deleted any more, though it was made here.
+        let adopts = case.resource.adopt.is_some() && record.origin != Origin::Adopted;
         let verb = if !changes.is_empty() {
             Verb::Update
         } else if let Readiness::Scheduled(at) = readiness {
@@ -341,10 +319,16 @@ impl<'a> Planner<'a> {
         } else if record.protect != case.protect && case.resource.address.part.is_none() {
             reasons.push(Reason::Protection);
             Verb::Record
+        } else if adopts {
+            reasons.push(Reason::Adopted);
+            Verb::Record
         } else {
             Verb::Keep
         };
         let mut action = case.action(verb, reasons, Some(live));
+        if adopts {
+            action.origin = Origin::Adopted;
+        }
         action.data_loss = case.kind.update_loss(live, &changes);
         action.changes = changes;
         Ok(action)
@@ -511,12 +495,6 @@ fn guard(case: &Case<'_>, action: Action) -> Result<Action, PlanError> {
     Ok(action)
 }
 
-fn adopted_gone(case: &Case<'_>, record: &ResourceState) -> PlanError {
-    let text = format!("the adopted {} {} is gone", case.resource.kind.replace('_', " "), record.id);
-    PlanError::new("adopted-gone", &case.resource.address, text)
-        .help("remove the block, or remove `adopt:` to have anole make a new one")
-}
-
 /// What a value that is not known yet waits for, at any depth.
 fn unknown_in(value: &Value) -> Option<&Address> {
     match value {
@@ -525,18 +503,6 @@ fn unknown_in(value: &Value) -> Option<&Address> {
         Value::Map(fields) => fields.values().find_map(unknown_in),
         _ => None,
     }
-}
-
-fn claim_matches(claim: &Claim, seen: &Seen) -> bool {
-    if claim.field == "name" {
-        let wanted = claim.value.as_str().unwrap_or_default();
-        return seen.name == wanted || seen.id.0 == wanted;
-    }
-    seen.attrs.get(claim.field).is_some_and(|value| value.same(&claim.value))
-}
-
-fn shown(value: &Value) -> String {
-    value.to_plain().map_or_else(String::new, |json| json.as_str().map_or_else(|| json.to_string(), str::to_owned))
 }
 
 /// The resources that a record's fields name.

@@ -23,12 +23,14 @@ use crate::observe::Observed;
 use crate::resolve::Desired;
 use crate::state::{Origin, State};
 
+mod adopt;
 pub mod bind;
 mod check;
 mod decide;
 mod known;
 mod lookup;
 mod order;
+mod parts;
 mod retire;
 mod target;
 #[cfg(test)]

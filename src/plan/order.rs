@@ -6,6 +6,7 @@ use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{Action, Edge, PlanError, Step, StepOperation, Verb};
+use crate::kinds;
 use crate::kinds::schema::{RefChange, Until};
 use crate::model::{Address, RemoteId, SiteAlias};
 use crate::resolve::Desired;
@@ -170,8 +171,41 @@ impl Builder<'_> {
         }
     }
 
+    /// Who is bound by way of a resource that changes, and is bound anew itself, lets go first: a router cannot leave a
+    /// network while an address is bound behind it.
+    fn followers_let_go(&mut self, state: &State) {
+        let mut pairs = Vec::new();
+        for action in self.actions.values() {
+            let Some(kind) = kinds::by_name(&action.kind) else { continue };
+            let is_sole = |field: &str| {
+                kind.schema().field(field).is_some_and(|field| field.ty.reference() == Some(RefChange::Sole))
+            };
+            let update = self.find(&action.address, StepOperation::Update);
+            let rebinds = action.changes.iter().any(|change| is_sole(&change.field));
+            let (Some(update), Some(record), true) = (update, state.resources.get(&action.address), rebinds) else {
+                continue;
+            };
+            let followed = |need: &&Address| {
+                self.actions.get(*need).is_some_and(|action| kind.follows().contains(&action.kind.as_str()))
+            };
+            for need in record.needs.iter().filter(followed) {
+                let theirs = self.find(need, StepOperation::Delete);
+                if let Some(theirs) = theirs.or_else(|| self.find(need, StepOperation::Update)) {
+                    pairs.push((action.address.clone(), update, theirs));
+                }
+            }
+        }
+        for (address, update, theirs) in pairs {
+            self.add(&address, StepOperation::LetGo);
+            let let_go = self.find(&address, StepOperation::LetGo);
+            self.edge(let_go, Some(theirs), false);
+            self.edge(let_go, Some(update), false);
+        }
+    }
+
     /// What passes from one resource to another of its kind (a volume from attachment to attachment, room on a lease
-    /// from server to server) is let go by the one before the other takes it. Two that swap go in the order they can.
+    /// from server to server) is let go by the one before the other takes it. Where several swap, and a target has one of
+    /// them at a time, one lets go first; others go in the order they can.
     fn handovers(&mut self, state: &State, desired: &Desired) {
         let held = |address: &Address, need: &Address| {
             state.resources.get(address).is_some_and(|record| record.needs.contains(need))
@@ -190,18 +224,34 @@ impl Builder<'_> {
             let takes = create.or_else(|| self.find(&resource.address, StepOperation::Update));
             let Some(takes) = takes else { continue };
             let taken = resource.needs.iter().filter(|need| need.change != RefChange::Order);
-            let before: BTreeSet<usize> = taken
+            let before: BTreeMap<usize, bool> = taken
                 .filter(|need| !held(&resource.address, &need.address))
-                .flat_map(|need| givers.get(&(resource.kind, &need.address)).into_iter().flatten().copied())
+                .flat_map(|need| {
+                    let givers = givers.get(&(resource.kind, &need.address)).into_iter().flatten();
+                    givers.map(|gives| (*gives, need.change == RefChange::Sole))
+                })
                 .collect();
             if before.is_empty() {
                 continue;
             }
             let after = self.after(takes);
-            for gives in before.difference(&after) {
-                self.edge(Some(*gives), Some(takes), false);
+            for (gives, sole) in before {
+                if !after.contains(&gives) {
+                    self.edge(Some(gives), Some(takes), false);
+                } else if sole && gives != takes {
+                    self.let_go_first(gives, takes);
+                }
             }
         }
+    }
+
+    /// Breaks a circle of updates that take over from each other: `gives` lets go before `takes`, and takes later.
+    fn let_go_first(&mut self, gives: usize, takes: usize) {
+        let Step { address, operation: StepOperation::Update } = self.steps[gives].clone() else { return };
+        self.add(&address, StepOperation::LetGo);
+        let let_go = self.find(&address, StepOperation::LetGo);
+        self.edge(let_go, Some(takes), false);
+        self.edge(let_go, Some(gives), false);
     }
 
     /// A step, and all that come after it by the edges so far.
@@ -222,6 +272,10 @@ impl Builder<'_> {
                 let theirs = self.find(need, StepOperation::Delete);
                 let own = self.find(address, StepOperation::Delete);
                 self.edge(own, theirs, false);
+                // What is released is known until all that it held is gone: a subnet takes a router's interface along.
+                if self.actions.get(address).is_some_and(|action| action.verb == Verb::Release) {
+                    self.edge(theirs, self.find(address, StepOperation::Record), false);
+                }
             }
         }
         for (holder, target) in let_go_pairs(self.actions, desired, state) {
@@ -233,6 +287,7 @@ impl Builder<'_> {
 
     /// What is better done first, and often must be. Where it would close a circle, the other order stands.
     fn preferences(&mut self, state: &State, desired: &Desired) {
+        self.followers_let_go(state);
         self.holders();
         self.updates_let_go(state, desired);
         self.handovers(state, desired);
@@ -247,11 +302,14 @@ impl Builder<'_> {
         }
     }
 
-    /// Where the spec dropped a reference, the update that lets go comes before the delete of what was let go.
+    /// Where the spec dropped a reference, the update that lets go comes before the delete of what was let go. A part of
+    /// what is still named is no such thing: it goes by itself.
     fn updates_let_go(&mut self, state: &State, desired: &Desired) {
         for (address, record) in &state.resources {
             let Some(own) = self.find(address, StepOperation::Update) else { continue };
-            for need in record.needs.iter().filter(|need| !still_needs(desired, address, need)) {
+            let needed = |need: &Address| still_needs(desired, address, need);
+            let dropped = |need: &Address| !needed(need) && !need.owner().is_some_and(|owner| needed(&owner));
+            for need in record.needs.iter().filter(|need| dropped(need)) {
                 if let Some(theirs) = self.find(need, StepOperation::Delete) {
                     self.prefer(own, theirs, false);
                 }

@@ -7,9 +7,10 @@ use super::instances::Instances;
 use super::text::{self, Each, Scope, Text};
 use super::{Inputs, Need, Resource, needs};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::kinds::kind::DerivedPart;
 use crate::kinds::schema::{NameRule, RefChange, Until};
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, InstanceKey, SiteAlias, Value};
+use crate::model::{Address, Fields, InstanceKey, SiteAlias, Target, Value};
 use crate::spec::{Block, Node, Spanned, Spec, Yaml};
 use crate::suggest;
 
@@ -132,7 +133,14 @@ impl<'a> Builder<'a> {
         self.check_ignored(block, kind);
         self.check_length(block, address);
         let Some(site) = site else { return Vec::new() };
-        let parts = kind.derive(address, &mut fields);
+        let mut parts = kind.derive(address, &mut fields);
+        if adopt.is_some() {
+            // It has the name that it has, and what it was made with.
+            if block.name.is_none() {
+                fields.remove("name");
+            }
+            drop_made_first(address, &mut fields, &mut parts);
+        }
         let mut resources = vec![Resource {
             address: address.clone(),
             kind: schema.kind,
@@ -341,4 +349,18 @@ fn output(node: &Node, scope: &Scope<'_>) -> Result<Value, Diagnostic> {
         Yaml::Int(number) => Value::Int(*number),
         Yaml::Float(number) => Value::text(number.to_string()),
     })
+}
+
+/// Leaves out the parts that a resource is made with, and the fields that name them: one that was made elsewhere has its
+/// own.
+fn drop_made_first(owner: &Address, fields: &mut Fields, parts: &mut Vec<DerivedPart>) {
+    let first = parts.extract_if(.., |part| part.before_owner);
+    let dropped: Vec<Address> = first.map(|part| owner.with_part(part.part)).collect();
+    fields.retain(|_, value| {
+        let mut names = false;
+        value.visit_refs(&mut |reference| {
+            names |= matches!(&reference.target, Target::Resource(target) if dropped.contains(target));
+        });
+        !names
+    });
 }

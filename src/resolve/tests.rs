@@ -37,18 +37,18 @@ floating_ips: {{ f: {{ network: public, server: s }} }}
     let desired = desired(&spec);
     insta::assert_snapshot!(needs(&desired, "servers.s"), @r"
     keypairs.k Order Ready
-    servers.s/port[n] Replace Ready
+    servers.s/port[n] Replace Accepted
     ");
     insta::assert_snapshot!(needs(&desired, "servers.s/port[n]"), @r"
     networks.n Replace Ready
     networks.n/subnet[10.0.0.0/24] Order Ready
-    security_groups.g Release Ready
+    security_groups.g Release Accepted
     ");
     insta::assert_snapshot!(needs(&desired, "networks.n/subnet[10.0.0.0/24]"), @"networks.n Replace Ready");
     // No field names the router, but without it the address leads nowhere.
     insta::assert_snapshot!(needs(&desired, "floating_ips.f"), @r"
     routers.r Order Ready
-    servers.s Update Accepted
+    servers.s Sole Accepted
     ");
 }
 
@@ -67,8 +67,8 @@ floating_ips:
         let need = desired.resources[&at(address)].needs[0].clone();
         (need.change, need.until)
     };
-    assert_eq!(need("floating_ips.soon"), (RefChange::Update, Until::Accepted));
-    assert_eq!(need("floating_ips.late"), (RefChange::Update, Until::Ready));
+    assert_eq!(need("floating_ips.soon"), (RefChange::Sole, Until::Accepted));
+    assert_eq!(need("floating_ips.late"), (RefChange::Sole, Until::Ready));
 }
 
 #[test]
@@ -90,12 +90,12 @@ outputs: {{ all: '${{servers.s[*].address}}' }}
     let metadata = desired.resources[&at("servers.s[b]")].fields["metadata"].as_map().unwrap();
     assert_eq!(metadata["at"], Value::text("10.0.0.2"));
     insta::assert_snapshot!(needs(&desired, "servers.s[a]/port[sharednet1]"), @r"
-    security_groups.g[0] Release Ready
-    security_groups.g[1] Release Ready
+    security_groups.g[0] Release Accepted
+    security_groups.g[1] Release Accepted
     ");
     insta::assert_snapshot!(needs(&desired, "servers.t"), @r"
     servers.s[a] Order Ready
-    servers.t/port[sharednet1] Replace Ready
+    servers.t/port[sharednet1] Replace Accepted
     ");
     assert!(!desired.resources.keys().any(|address| address.name == "none"));
 }

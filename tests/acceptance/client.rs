@@ -127,27 +127,49 @@ impl Client {
 
     /// The project's own objects of a kind, as the service lists them.
     pub fn all(&self, kind: &str) -> Vec<Json> {
-        let own = format!("project_id={}", self.project_id);
-        let (service, path, key) = match kind {
-            "server" => ("compute", "/servers/detail".to_owned(), "servers"),
-            "keypair" => ("compute", "/os-keypairs".to_owned(), "keypairs"),
-            "volume" => ("block-storage", "/volumes/detail".to_owned(), "volumes"),
-            "network" => ("network", format!("/v2.0/networks?{own}"), "networks"),
-            "subnet" => ("network", format!("/v2.0/subnets?{own}"), "subnets"),
-            "router" => ("network", format!("/v2.0/routers?{own}"), "routers"),
-            "port" => ("network", format!("/v2.0/ports?{own}"), "ports"),
-            "floating_ip" => ("network", format!("/v2.0/floatingips?{own}"), "floatingips"),
-            "security_group" => ("network", format!("/v2.0/security-groups?{own}"), "security_groups"),
-            "lease" => ("reservation", "/leases".to_owned(), "leases"),
-            _ => panic!("no kind {kind}"),
+        let (service, path) = place(kind);
+        let query = match service {
+            "network" => format!("?project_id={}", self.project_id),
+            _ if matches!(kind, "server" | "volume") => "/detail".to_owned(),
+            _ => String::new(),
         };
-        let mut all = self.get(service, &path)[key].as_array().unwrap_or_else(|| panic!("no {key}")).clone();
+        let all = &self.get(service, &format!("{path}{query}"))[format!("{}s", key(kind))];
+        let mut all = all.as_array().unwrap_or_else(|| panic!("no {kind}s")).clone();
         match kind {
             "security_group" => all.retain(|group| group["name"] != "default"),
             "keypair" => all = all.into_iter().map(|pair| pair["keypair"].clone()).collect(),
             _ => {}
         }
         all
+    }
+
+    /// The object of that id.
+    #[track_caller]
+    pub fn one(&self, kind: &str, id: &str) -> Json {
+        let (service, path) = place(kind);
+        self.get(service, &format!("{path}/{id}"))[key(kind)].clone()
+    }
+
+    /// Makes an object and gives its id.
+    #[track_caller]
+    pub fn make(&self, kind: &str, fields: Json) -> String {
+        let (service, path) = place(kind);
+        let made = self.call("POST", service, path, wrapped(kind, fields));
+        text(&made[key(kind)][if kind == "keypair" { "name" } else { "id" }])
+    }
+
+    /// Changes an object.
+    #[track_caller]
+    pub fn change(&self, kind: &str, id: &str, fields: Json) {
+        let (service, path) = place(kind);
+        self.call("PUT", service, &format!("{path}/{id}"), wrapped(kind, fields));
+    }
+
+    /// Deletes an object, which must be allowed.
+    #[track_caller]
+    pub fn delete(&self, kind: &str, id: &str) {
+        let (service, path) = place(kind);
+        self.call("DELETE", service, &format!("{path}/{id}"), Json::Null);
     }
 
     /// How many objects of each kind the project has: `port 1, server 1`.
@@ -161,16 +183,14 @@ impl Client {
 
     /// Deletes what the project has, whatever refuses, until nothing is left or it has taken too long.
     pub fn purge(&self) {
+        let mut left = PURGED.to_vec();
         for _ in 0..60 {
-            let mut left = 0;
-            for kind in PURGED {
+            left.retain(|kind| {
                 let items = self.all(kind);
-                left += items.len();
-                for item in items {
-                    self.remove(kind, &item);
-                }
-            }
-            if left == 0 {
+                items.iter().for_each(|item| self.remove(kind, item));
+                !items.is_empty()
+            });
+            if left.is_empty() {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(500));
@@ -179,15 +199,8 @@ impl Client {
 
     fn remove(&self, kind: &str, item: &Json) {
         let id = text(if kind == "keypair" { &item["name"] } else { &item["id"] });
-        let (service, path) = match kind {
-            "server" => ("compute", format!("/servers/{id}")),
-            "keypair" => ("compute", format!("/os-keypairs/{id}")),
-            "volume" => ("block-storage", format!("/volumes/{id}")),
-            "lease" => ("reservation", format!("/leases/{id}")),
-            "floating_ip" => ("network", format!("/v2.0/floatingips/{id}")),
-            "security_group" => ("network", format!("/v2.0/security-groups/{id}")),
-            _ => ("network", format!("/v2.0/{kind}s/{id}")),
-        };
+        let (service, path) = place(kind);
+        let path = format!("{path}/{id}");
         if kind == "router" {
             let own = format!("/v2.0/ports?device_id={id}&device_owner=network:router_interface");
             for port in self.get("network", &own)["ports"].as_array().into_iter().flatten() {
@@ -197,6 +210,34 @@ impl Client {
         }
         self.ask("DELETE", service, &path, &Json::Null);
     }
+}
+
+/// The service that has the objects of a kind, and the path of them.
+fn place(kind: &str) -> (&'static str, &'static str) {
+    match kind {
+        "server" => ("compute", "/servers"),
+        "keypair" => ("compute", "/os-keypairs"),
+        "volume" => ("block-storage", "/volumes"),
+        "lease" => ("reservation", "/leases"),
+        "network" => ("network", "/v2.0/networks"),
+        "subnet" => ("network", "/v2.0/subnets"),
+        "router" => ("network", "/v2.0/routers"),
+        "port" => ("network", "/v2.0/ports"),
+        "floating_ip" => ("network", "/v2.0/floatingips"),
+        "security_group" => ("network", "/v2.0/security-groups"),
+        "security_group_rule" => ("network", "/v2.0/security-group-rules"),
+        _ => panic!("no kind {kind}"),
+    }
+}
+
+/// What its service calls an object of a kind.
+fn key(kind: &str) -> &str {
+    if kind == "floating_ip" { "floatingip" } else { kind }
+}
+
+/// The body of a request: Blazar's has the fields alone.
+fn wrapped(kind: &str, fields: Json) -> Json {
+    if kind == "lease" { fields } else { json!({ key(kind): fields }) }
 }
 
 /// In the order of a census.
@@ -210,4 +251,19 @@ const PURGED: [&str; 9] =
 #[track_caller]
 pub fn text(value: &Json) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// The object must have these fields with these values; it may have others.
+#[track_caller]
+pub fn has(object: &Json, wanted: &Json) {
+    for (field, value) in wanted.as_object().expect("fields") {
+        assert_eq!(&object[field], value, "{field} of {object}");
+    }
+}
+
+/// The description must be this one, the stamp apart.
+#[track_caller]
+pub fn described(object: &Json, wanted: &str) {
+    let description = text(&object["description"]);
+    assert_eq!(description.split("[anole/1").next().map(str::trim_end), Some(wanted), "{object}");
 }

@@ -14,11 +14,18 @@ mod client;
 mod cloud;
 mod ground;
 
+mod changed;
+mod drifted;
+mod kept;
 mod leases;
+mod made;
 mod names;
 mod quotas;
+mod removed;
+mod replaced;
 mod served;
 mod sharing;
 mod sign_in;
 mod strict;
+mod taken;
 mod trouble;

@@ -107,7 +107,9 @@ fn a_keypairs_name_that_is_taken_is_told() {
 #[test]
 fn two_hundred_foreign_objects_are_as_they_were() {
     let cloud = TestCloud::with("");
-    let name = |number: usize| if number % 4 == 0 { "acceptance-data".to_owned() } else { format!("foreign-{number}") };
+    let name = |number: usize| {
+        if number.is_multiple_of(4) { "acceptance-data".to_owned() } else { format!("foreign-{number}") }
+    };
     let network = &cloud.get("network", "/v2.0/networks?name=sharednet1")["networks"][0]["id"];
     for number in 0..100 {
         let group = json!({"security_group": {"name": name(number), "description": "theirs"}});

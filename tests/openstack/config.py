@@ -39,6 +39,7 @@ def token_check(user):
         "service_token_roles = service",
         "service_token_roles_required = true",
         "token_cache_time = 300",
+        f"memcached_servers = 127.0.0.1:{ENV['PORT_MEMCACHED']}",
         sign_in(user),
     ))
 

@@ -45,8 +45,12 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
 }
 
 fn find(cx: &Cx<'_>, id: &str) -> Result<Json, Fault> {
-    let found = cx.state.get(Table::Leases, id).filter(|lease| cx.owns(lease)).cloned();
-    found.ok_or_else(|| Fault::missing(format!("Object with {{'lease_id': '{id}'}} not found")))
+    let found = cx.state.get(Table::Leases, id);
+    let lease = found.ok_or_else(|| Fault::missing(format!("Object with {{'lease_id': '{id}'}} not found")))?;
+    if !cx.owns(lease) {
+        return Err(Fault::forbidden("Policy doesn't allow blazar:leases:get to be performed"));
+    }
+    Ok(lease.clone())
 }
 
 /// The lease as the API shows it.
@@ -81,7 +85,7 @@ fn date(cx: &Cx<'_>, text: &str) -> Result<i64, Fault> {
 
 fn create(cx: &mut Cx<'_>) -> Answer {
     let Some(wanted) = cx.call.json() else {
-        return Err(Fault::named(500, "internal", ""));
+        return Err(super::crash());
     };
     let missing: Vec<&str> = ["start_date", "end_date", "name"].into_iter().filter(|key| !wanted.has(key)).collect();
     if !missing.is_empty() {
@@ -110,7 +114,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         one.set("lease_id", id.as_str());
     }
     let mut events = vec![event(cx, &id, "end_lease", end), event(cx, &id, "start_lease", start)];
-    if wanted.has("before_end_date") {
+    if !wanted.text("before_end_date").is_empty() {
         events.push(event(cx, &id, "before_end_lease", date(cx, wanted.text("before_end_date"))?));
     }
     let due = start.max(cx.now) + cx.clock.lasts(settle::TO_STARTING);
@@ -179,8 +183,14 @@ fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
     if let Some(events) = lease.get_mut("events").and_then(Json::as_array_mut) {
         for event in events {
             match event.text("event_type") {
-                "end_lease" => event.set("_time", end),
-                "start_lease" => event.set("_time", start),
+                "end_lease" if end != old_end => {
+                    event.set("_time", end);
+                    event.set("_updated", cx.now);
+                }
+                "start_lease" if start != old_start => {
+                    event.set("_time", start);
+                    event.set("_updated", cx.now);
+                }
                 _ => {}
             }
         }

@@ -11,18 +11,18 @@ use super::catalogue::{self, HOSTS, Profile, RESERVABLE_ADDRESSES, fixed_id, pub
 use super::clock;
 use super::keystone::{tokens, unauthorized};
 use super::tables::Fields;
-use super::wire::{Answer, Cx, Fault, Reply, new_id};
+use super::wire::{Answer, Body, Cx, Fault, Reply, new_id};
 use crate::model::Json;
 
 /// Answers a request to Blazar.
 pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
-    let Some(token) = tokens::of_request(cx).filter(|token| !token.text("project_id").is_empty()) else {
-        return unauthorized(cx);
-    };
+    let Some(token) = tokens::of_request(cx) else { return unauthorized(cx) };
     cx.who = tokens::who(&token);
     let method = cx.call.method.clone();
     let answer = match (&method, path) {
         _ if cx.call.unstorable() => Err(Fault::named(500, "internal", "")),
+        // Blazar falls over a token for no project.
+        _ if cx.who.project_id.is_empty() => Err(crash()),
         (_, ["v1", "leases", rest @ ..]) => leases::handle(cx, rest),
         (&Method::GET, ["v1", "os-hosts"]) => Ok(Reply::ok(json!({"hosts": hosts(cx)}))),
         (&Method::GET, ["v1", "os-hosts", id]) => host(cx, id),
@@ -34,7 +34,16 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     if versioned {
         reply = reply.header("vary", "OpenStack-API-Version").header("openstack-api-version", "reservation 1.0");
     }
+    if matches!(reply.body, Body::Empty) {
+        reply = reply.header("content-type", "application/json");
+    }
     reply.header("x-openstack-request-id", format!("req-{}", new_id()))
+}
+
+/// The answer where Blazar falls over what it is asked.
+#[must_use]
+pub fn crash() -> Fault {
+    Fault::named(500, "crash", "")
 }
 
 fn refuse(fault: &Fault) -> Reply {
@@ -46,6 +55,11 @@ fn refuse(fault: &Fault) -> Reply {
             json!({"error": 404, "error_message": text})
         }
         (_, 405) => json!({"error": 405, "error_message": "The method is not allowed for the requested URL."}),
+        ("crash", _) => {
+            let text = "The server encountered an internal error and was unable to complete your request. Either the server \
+                        is overloaded or there is an error in the application.";
+            json!({"error": 500, "error_message": text})
+        }
         ("internal", _) => {
             json!({"error_code": 500, "error_message": "Internal Server Error", "error_name": "INTERNAL_SERVER_ERROR"})
         }

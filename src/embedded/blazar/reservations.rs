@@ -114,12 +114,24 @@ fn host_fits(requirements: &Json, name: &str, node_type: &str) -> Option<bool> {
         "$node_type" => node_type,
         "$node_name" | "$name" => name,
         "$uid" | "$hypervisor_hostname" => uid.as_str(),
-        _ => return Some(false),
+        _ => return None,
     };
     match operator {
         "=" | "==" => Some(actual == value),
         "!=" => Some(actual != value),
         _ => None,
+    }
+}
+
+/// Whether the requirements name a property that no host has, which Blazar does not tell apart from a failure of its own.
+fn asks_for_unknown(requirements: &Json) -> bool {
+    let known = ["$node_type", "$node_name", "$name", "$uid", "$hypervisor_hostname"];
+    match requirements.as_array().map(Vec::as_slice) {
+        Some([operator, all @ ..]) if operator == "and" => all.iter().any(asks_for_unknown),
+        Some([_, variable, ..]) => {
+            variable.as_str().is_some_and(|name| name.starts_with('$') && !known.contains(&name))
+        }
+        _ => false,
     }
 }
 
@@ -130,6 +142,9 @@ fn requirements(asked: &Json) -> Result<Option<Json>, Fault> {
     }
     let malformed = || Fault::bad(format!("Malformed requirements {text}"));
     let read: Json = serde_json::from_str(text).map_err(|_| malformed())?;
+    if asks_for_unknown(&read) {
+        return Err(Fault::new(500, "BlazarDBNotFound: A database error occurred"));
+    }
     host_fits(&read, "", "").ok_or_else(malformed)?;
     Ok(Some(read))
 }
@@ -155,6 +170,13 @@ fn choose_hosts(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json], but: &st
 
 fn hosts(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json]) -> Result<Json, Fault> {
     require(asked, &["min", "max", "hypervisor_properties", "resource_properties"])?;
+    // Numbers as text pass Blazar's checks, and then it falls over them.
+    if [&asked["min"], &asked["max"]]
+        .iter()
+        .any(|number| number.as_str().is_some_and(|text| text.parse::<i64>().is_ok()))
+    {
+        return Err(Fault::named(500, "internal", ""));
+    }
     let chosen = choose_hosts(cx, asked, span, so_far, "")?;
     Ok(json!({
         "min": count(asked, "min")?, "max": count(asked, "max")?,

@@ -90,7 +90,7 @@ fn extend(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
              {wanted})."
         )));
     }
-    within_quota(cx, 0, wanted - size)?;
+    within_quota(cx, wanted, 0, wanted - size)?;
     let (due, back) = (cx.after(CHANGE), status.to_owned());
     change(cx, id, |doc| {
         doc.set("status", "extending");

@@ -13,21 +13,32 @@ use super::catalogue::{VOLUME_TYPES, fixed_id};
 use super::keystone::{tokens, unauthorized};
 use super::quota::{self, Quotas};
 use super::tables::{Fields, Table};
-use super::wire::{Answer, Cx, Fault, Reply, link, new_id};
+use super::wire::{Answer, Body, Cx, Fault, Origin, Reply, link, new_id};
 use crate::model::Json;
 
-const NEWEST: (u32, u32) = (3, 70);
+const NEWEST: (u32, u32) = (3, 71);
 
 /// Answers a request to Cinder.
 pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     let request = format!("req-{}", new_id());
     cx.version = (3, 0);
-    let (reply, versioned) = match path {
-        [] => (Reply { status: 300, ..versions(cx) }, true),
+    let (reply, origin) = match path {
+        [] => (Reply { status: 300, ..versions(cx) }, Origin::Versioned),
         _ => inside(cx, path),
     };
     let (major, minor) = cx.version;
-    let reply = if !versioned {
+    // An answer without a body, but for that to an action, is not Cinder's own way of answering.
+    let plain = reply.headers.iter().any(|(_, value)| value == HTML);
+    let reply = match (&reply.body, origin) {
+        (_, Origin::Outside) => reply,
+        _ if plain => reply,
+        (Body::Empty, _) if path.last() != Some(&"action") => reply.header("content-type", HTML),
+        (Body::Empty, _) => {
+            reply.header("content-type", "application/json").header("x-compute-request-id", request.as_str())
+        }
+        _ => reply.header("x-compute-request-id", request.as_str()),
+    };
+    let reply = if origin != Origin::Versioned {
         reply
     } else {
         reply.header("openstack-api-version", format!("volume {major}.{minor}")).header("vary", "OpenStack-API-Version")
@@ -35,14 +46,17 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     reply.header("x-openstack-request-id", request)
 }
 
-/// The answer, and whether it tells its microversion: those of no address and of nobody do not.
-fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, bool) {
-    let Some(token) = tokens::of_request(cx).filter(|token| !token.text("project_id").is_empty()) else {
-        return (unauthorized(cx), false);
-    };
+/// The type of what is answered without a body.
+const HTML: &str = "text/html; charset=UTF-8";
+
+fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Origin) {
+    let Some(token) = tokens::of_request(cx) else { return (unauthorized(cx), Origin::Outside) };
     cx.who = tokens::who(&token);
     let asked = cx.call.header("openstack-api-version").and_then(|text| text.strip_prefix("volume "));
-    let answer = negotiate(cx, asked.map(str::trim).map(str::to_owned)).and_then(|()| match path {
+    if let Err(fault) = negotiate(cx, asked.map(str::trim).map(str::to_owned)) {
+        return (refuse(&fault), if fault.status == 400 { Origin::Unversioned } else { Origin::Versioned });
+    }
+    let answer = match path {
         ["v3"] => Ok(versions(cx)),
         _ if cx.call.unstorable() => {
             let why = "The server has either erred or is incapable of performing the requested operation.";
@@ -54,9 +68,9 @@ fn inside(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, bool) {
         }
         ["v3", rest @ ..] => route(cx, rest),
         _ => Err(Fault::no_route()),
-    });
-    let versioned = !matches!(&answer, Err(fault) if fault.kind == "route");
-    (answer.unwrap_or_else(|fault| refuse(&fault)), versioned)
+    };
+    let outside = matches!(&answer, Err(fault) if fault.kind == "route");
+    (answer.unwrap_or_else(|fault| refuse(&fault)), if outside { Origin::Outside } else { Origin::Versioned })
 }
 
 fn negotiate(cx: &mut Cx<'_>, asked: Option<String>) -> Result<(), Fault> {
@@ -212,10 +226,12 @@ fn quotas(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         }
         _ => return Err(Fault::no_route()),
     };
-    let unlimited = if with_usage { json!({"limit": -1, "in_use": 0, "reserved": 0}) } else { json!(-1) };
-    for (name, _) in VOLUME_TYPES {
-        for what in ["volumes", "gigabytes", "snapshots"] {
-            set.set(&format!("{what}_{name}"), unlimited.clone());
+    for name in VOLUME_TYPES.iter().map(|(name, _)| *name).chain(["__DEFAULT__"]) {
+        let own = cx.state.find(Table::Volumes, "project_id", project).filter(|doc| doc.text("volume_type") == name);
+        let (count, size) = own.fold((0, 0), |(count, size), doc| (count + 1, size + doc.int("size")));
+        for (what, used) in [("volumes", count), ("gigabytes", size), ("snapshots", 0)] {
+            let shown = if with_usage { json!({"limit": -1, "in_use": used, "reserved": 0}) } else { json!(-1) };
+            set.set(&format!("{what}_{name}"), shown);
         }
     }
     set.set("id", project);

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::{actions, find_type, type_id};
+use super::{HTML, actions, find_type, type_id};
 use crate::embedded::catalogue::{self, VOLUME_TYPES};
 use crate::embedded::clock;
 use crate::embedded::metadata;
@@ -53,9 +53,12 @@ pub fn find(cx: &Cx<'_>, id: &str) -> Result<Json, Fault> {
 
 fn links(cx: &Cx<'_>, id: &str) -> Json {
     let base = &cx.call.base;
+    // Who came by an address with the project in it is led to such addresses.
+    let project = cx.call.path.get(2).filter(|segment| **segment == cx.who.project_id);
+    let project = project.map(|project| format!("{project}/")).unwrap_or_default();
     json!([
-        link("self", format!("{base}/volume/v3/volumes/{id}")),
-        link("bookmark", format!("{base}/volume/volumes/{id}"))
+        link("self", format!("{base}/volume/v3/{project}volumes/{id}")),
+        link("bookmark", format!("{base}/volume/{project}volumes/{id}"))
     ])
 }
 
@@ -169,16 +172,34 @@ fn check_metadata(metadata: &Json) -> Result<(), Fault> {
         if !value.is_string() {
             return Err(invalid(key, &value.to_string(), &format!("{value} is not of type 'string'")));
         }
-        if value.as_str().is_some_and(|text| text.len() > 255) {
+        if value.as_str().is_some_and(|text| text.chars().count() > 255) {
             let text = value.as_str().unwrap_or_default();
             return Err(invalid(key, text, &format!("'{text}' is too long")));
+        }
+    }
+    metadata::check_keys(metadata, "-_:. /")
+}
+
+/// Refuses a name or description that is too long.
+fn check_texts(wanted: &Json) -> Result<(), Fault> {
+    for key in ["name", "description"] {
+        let length = wanted.text(key).chars().count();
+        if length > 255 {
+            return Err(Fault::bad(format!("Invalid input received: {key} has {length} characters, more than 255.")));
         }
     }
     Ok(())
 }
 
-/// Refuses volumes that would go over a quota.
-pub fn within_quota(cx: &Cx<'_>, volumes: i64, gigabytes: i64) -> Result<(), Fault> {
+/// Refuses a volume of `size` that takes `volumes` and `gigabytes` more, if that goes over a quota.
+pub fn within_quota(cx: &Cx<'_>, size: i64, volumes: i64, gigabytes: i64) -> Result<(), Fault> {
+    let most = quota::limit(cx.state, &cx.who.project_id, Quotas::Volume, "per_volume_gigabytes");
+    if most >= 0 && size > most {
+        let text = format!(
+            "VolumeSizeExceedsLimit: Requested volume size {size}G is larger than maximum allowed limit {most}G."
+        );
+        return Err(Fault::new(413, text));
+    }
     if let Some((limit, used)) = quota::exceeded(cx, Quotas::Volume, "gigabytes", gigabytes) {
         return Err(Fault::new(
             413,
@@ -219,13 +240,7 @@ pub fn image_metadata(image: &Json) -> Json {
 fn create(cx: &mut Cx<'_>) -> Answer {
     let body = cx.call.json().ok_or_else(|| Fault::bad("Malformed request body"))?;
     let wanted = body.get("volume").ok_or_else(|| Fault::bad("'volume' is a required property"))?;
-    for key in ["name", "description"] {
-        let text = wanted.text(key);
-        if text.len() > 255 {
-            let length = text.chars().count();
-            return Err(Fault::bad(format!("Invalid input received: {key} has {length} characters, more than 255.")));
-        }
-    }
+    check_texts(wanted)?;
     let size = size(wanted)?;
     check_metadata(&wanted["metadata"])?;
     if wanted.has("snapshot_id") {
@@ -250,7 +265,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     if image.is_none() && !image_id.is_empty() {
         return Err(Fault::bad("Invalid image identifier or unable to access requested image."));
     }
-    within_quota(cx, 1, size)?;
+    within_quota(cx, size, 1, size)?;
     let due = cx.after(CREATE);
     let metadata = wanted.get("metadata").filter(|metadata| metadata.is_object()).cloned();
     let doc = document(
@@ -270,6 +285,7 @@ fn rename(cx: &mut Cx<'_>, id: &str) -> Answer {
     let body = cx.call.json().unwrap_or_default();
     let wanted = body.get("volume").ok_or_else(|| Fault::bad("'volume' is a required property"))?;
     check_metadata(&wanted["metadata"])?;
+    check_texts(wanted)?;
     for key in ["name", "description", "metadata"] {
         if let Some(value) = wanted.get(key) {
             doc.set(key, value.clone());
@@ -302,7 +318,9 @@ fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
     let doc = find(cx, id)?;
     let no_key = |key: &str| no_key(id, key);
     let words = metadata::Words { table: Table::Volumes, check: check_metadata, no_key: &no_key, deleted: 200 };
-    metadata::answer(cx, doc, path, &words)
+    let reply = metadata::answer(cx, doc, path, &words)?;
+    let listed = cx.call.method == Method::GET && path.is_empty();
+    Ok(if listed { reply.header("content-type", HTML) } else { reply })
 }
 
 fn no_key(id: &str, key: &str) -> Fault {

@@ -7,7 +7,7 @@ use super::{hash, list, malformed, not_allowed};
 use crate::embedded::catalogue::fixed_hex;
 use crate::embedded::clock;
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_hex};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_hex, repr};
 use crate::model::Json;
 
 /// Answers `/users/{id}/application_credentials…`.
@@ -68,7 +68,8 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     let wanted = wanted.ok_or_else(|| Fault::bad("'application_credential' is a required property"))?;
     if !wanted.has("name") {
         return Err(Fault::bad(format!(
-            "Invalid input for field/attribute application_credential. Value: {wanted}. 'name' is a required property"
+            "Invalid input for field/attribute application_credential. Value: {}. 'name' is a required property",
+            repr(&wanted)
         )));
     }
     let expires = expiry(cx, &wanted)?;
@@ -77,7 +78,8 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         let known =
             ["member", "reader"].iter().any(|role| *role == name || fixed_hex("role", role) == asked.text("id"));
         if !known {
-            return Err(Fault::missing(format!("Role {name} is not defined")));
+            let why = "Cannot create an application credential with unassigned role";
+            return Err(Fault::bad(format!("Invalid application credential: {why}")));
         }
     }
     let name = wanted.text("name");

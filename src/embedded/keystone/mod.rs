@@ -106,6 +106,7 @@ fn v3(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         _ => {}
     }
     let token = tokens::of_request(cx).ok_or_else(|| Fault::new(401, ""))?;
+    tokens::check_credential(cx, &token)?;
     cx.who = tokens::who(&token);
     match (&method, path) {
         (&Method::GET | &Method::HEAD, ["auth", "tokens"]) => tokens::show(cx),
@@ -154,7 +155,7 @@ fn list(cx: &Cx<'_>, key: &str, items: Vec<Json>) -> Reply {
 fn project_view(cx: &Cx<'_>, name: &str) -> Json {
     let id = catalogue::project_id(name);
     json!({
-        "id": id, "name": name, "domain_id": "default", "description": "a project of the embedded cloud",
+        "id": id, "name": name, "domain_id": "default", "description": "",
         "enabled": true, "parent_id": "default", "is_domain": false, "tags": [], "options": {},
         "links": {"self": format!("{}/identity/v3/projects/{id}", cx.call.base)},
     })

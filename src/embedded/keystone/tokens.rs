@@ -9,6 +9,9 @@ use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, Reply, Who, new_hex};
 use crate::model::Json;
 
+/// What every token begins with.
+const PREFIX: &str = "gAAAAAB";
+
 /// How long a token lives.
 const LIFETIME: i64 = 4 * 3600 * 1000;
 
@@ -21,6 +24,21 @@ struct SignIn {
     expires: i64,
     /// The application credential: its document.
     credential: Option<Json>,
+}
+
+/// Refuses a token of an application credential that was removed since.
+pub fn check_credential(cx: &Cx<'_>, token: &Json) -> Result<(), Fault> {
+    let credential = token.get("credential").map(|credential| credential.text("id")).unwrap_or_default();
+    if credential.is_empty() || cx.state.get(Table::Credentials, credential).is_some() {
+        return Ok(());
+    }
+    Err(Fault::missing(format!("Could not find Application Credential: {credential}.")))
+}
+
+/// The refusal of a token that is not valid: one that was, or that never was one.
+fn not_a_token(text: &str) -> Fault {
+    let was = text.starts_with(PREFIX);
+    Fault::missing(if was { "Failed to validate token" } else { "Could not recognize Fernet token" })
 }
 
 fn wrong() -> Fault {
@@ -46,6 +64,9 @@ pub fn who(token: &Json) -> Who {
 /// `POST /auth/tokens`.
 pub fn issue(cx: &mut Cx<'_>) -> Answer {
     let body = cx.call.json();
+    if body.is_none() {
+        return Err(malformed("Expecting to find valid JSON in request body."));
+    }
     let auth = body.as_ref().and_then(|body| body.get("auth"));
     let auth = auth.ok_or_else(|| malformed("Expecting to find auth in request body."))?;
     let identity = auth.get("identity").ok_or_else(|| Fault::bad("'identity' is a required property"))?;
@@ -101,7 +122,7 @@ fn by_password(cx: &Cx<'_>, given: &Json) -> Result<SignIn, Fault> {
 
 fn by_token(cx: &Cx<'_>, given: &Json) -> Result<SignIn, Fault> {
     let token = cx.state.get(Table::Tokens, &hash(given.text("id")));
-    let token = token.ok_or_else(|| Fault::missing("Could not recognize Fernet token"))?;
+    let token = token.ok_or_else(|| not_a_token(given.text("id")))?;
     let user = catalogue::user_by_id(token.text("user_id")).ok_or_else(wrong)?;
     let mut methods: Vec<String> =
         token.list("methods").iter().filter_map(|method| method.as_str().map(str::to_owned)).collect();
@@ -142,7 +163,7 @@ fn scoped(sign_in: &SignIn, scope: &Json) -> Result<String, Fault> {
 }
 
 fn grant(cx: &mut Cx<'_>, sign_in: SignIn, project: Option<String>) -> Reply {
-    let secret = format!("gAAAAAB{}{}{}", new_hex(), new_hex(), new_hex());
+    let secret = format!("{PREFIX}{}{}{}", new_hex(), new_hex(), new_hex());
     let mut audit = vec![json!(new_hex()[..22])];
     audit.extend(sign_in.parent);
     let doc = json!({
@@ -192,7 +213,7 @@ fn view(cx: &Cx<'_>, token: &Json, with_catalog: bool) -> Json {
 pub fn show(cx: &mut Cx<'_>) -> Answer {
     let secret = cx.call.header("x-subject-token").ok_or_else(|| not_allowed("identity:validate_token"))?;
     let token = cx.state.get(Table::Tokens, &hash(secret));
-    let token = token.ok_or_else(|| Fault::missing("Could not recognize Fernet token"))?;
+    let token = token.ok_or_else(|| not_a_token(secret))?;
     let body = view(cx, token, cx.call.param("nocatalog").is_none());
     Ok(Reply::ok(json!({"token": body})).header("x-subject-token", secret))
 }
@@ -202,6 +223,6 @@ pub fn revoke(cx: &mut Cx<'_>) -> Answer {
     let secret = cx.call.header("x-subject-token").ok_or_else(|| not_allowed("identity:revoke_token"))?;
     match cx.state.remove(Table::Tokens, &hash(secret)) {
         Some(_) => Ok(Reply::empty(204)),
-        None => Err(Fault::missing("Could not recognize Fernet token")),
+        None => Err(not_a_token(secret)),
     }
 }

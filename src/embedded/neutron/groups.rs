@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{check_attributes, copy, document, list, one, rules, touch, wanted, within_quota};
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, is_uuid};
 use crate::model::Json;
 
 const KNOWN: [&str; 5] = ["name", "description", "stateful", "tenant_id", "project_id"];
@@ -45,6 +45,10 @@ pub fn find(cx: &Cx<'_>, id: &str) -> Result<Json, Fault> {
 pub fn check(cx: &Cx<'_>, ids: &[Json]) -> Result<(), Fault> {
     for (place, id) in ids.iter().enumerate() {
         let text = id.as_str().unwrap_or_default();
+        if !is_uuid(text) {
+            let text = format!("Invalid input for security_groups. Reason: '{text}' is not a valid UUID.");
+            return Err(Fault::bad(text));
+        }
         find(cx, text)?;
         if ids[..place].contains(id) {
             let text = format!("Invalid input for security_groups. Reason: Duplicate items in the list: '{text}'.");
@@ -78,10 +82,17 @@ fn view(cx: &Cx<'_>, doc: &Json) -> Json {
     let rules: Vec<Json> = cx
         .state
         .find(Table::Rules, "security_group_id", doc.text("id"))
-        .map(|rule| {
+        .enumerate()
+        .map(|(number, rule)| {
             let mut rule = rule.clone();
             rule.unset("_key");
             rule.set("tags", json!([]));
+            // Shown here, but not where the rule is shown alone: an inner number. And the other way round: whether the
+            // rule is a default group's, which is unknown here.
+            rule.set("standard_attr_id", number + 1);
+            if rule.flag("belongs_to_default_sg") {
+                rule.set("belongs_to_default_sg", Json::Null);
+            }
             rule
         })
         .collect();
@@ -132,8 +143,10 @@ fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
     if cx.state.find(Table::Ports, "project_id", &cx.who.project_id).any(used) {
         return Err(Fault::named(409, "SecurityGroupInUse", format!("Security Group {id} in use.")));
     }
-    let rules: Vec<String> =
-        cx.state.find(Table::Rules, "security_group_id", id).map(|rule| rule.text("id").to_owned()).collect();
+    // Rules of other groups that name this one go too.
+    let gone = |rule: &&Json| rule.text("security_group_id") == id || rule.text("remote_group_id") == id;
+    let own = cx.state.find(Table::Rules, "project_id", &cx.who.project_id);
+    let rules: Vec<String> = own.filter(gone).map(|rule| rule.text("id").to_owned()).collect();
     for rule in rules {
         cx.state.remove(Table::Rules, &rule);
     }

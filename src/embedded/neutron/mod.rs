@@ -11,6 +11,8 @@ pub mod routers;
 pub mod rules;
 pub mod subnets;
 
+use std::net::IpAddr;
+
 use http::Method;
 use serde_json::json;
 
@@ -61,7 +63,7 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         return Reply::ok(json!({"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link("self", href)]}]}));
     }
     let request = format!("req-{}", new_id());
-    let Some(token) = tokens::of_request(cx).filter(|token| !token.text("project_id").is_empty()) else {
+    let Some(token) = tokens::of_request(cx) else {
         return unauthorized(cx).header("x-openstack-request-id", request);
     };
     cx.who = tokens::who(&token);
@@ -119,7 +121,11 @@ fn route(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         }
         ["extensions", alias] if EXTENSIONS.contains(alias) => Ok(Reply::ok(json!({"extension": extension(alias)}))),
         ["extensions", alias] => {
-            Err(Fault::named(404, "ExtensionNotFound", format!("Extension with alias {alias} does not exist")))
+            let text = format!(
+                "The resource could not be found.<br /><br />\nExtension with alias {alias} does not exist\n\n"
+            );
+            let body = json!({"message": text, "code": "404 Not Found", "title": "Not Found"});
+            Ok(Reply::json(404, body))
         }
         ["availability_zones"] => Ok(Reply::ok(json!({"availability_zones": [
             {"name": "nova", "resource": "network", "state": "available"},
@@ -230,6 +236,14 @@ fn check_kind(key: &str, value: &Json) -> Result<(), Fault> {
         "ip_version" if ![4, 6].iter().any(|version| value == version) => {
             invalid(format!("{} is not in valid_values.", repr(value)))
         }
+        "dns_nameservers" => {
+            let addresses = value.as_array().into_iter().flatten();
+            let no_address = |one: &&Json| one.as_str().is_none_or(|text| text.parse::<IpAddr>().is_err());
+            match addresses.into_iter().find(no_address).map(repr) {
+                Some(one) => invalid(format!("{one} is not a valid nameserver. {one} is not a valid IP address.")),
+                None => Ok(()),
+            }
+        }
         "external_gateway_info" if !value.is_object() && !value.is_null() => {
             invalid(format!("{} is not a dictionary.", repr(value)))
         }
@@ -301,6 +315,7 @@ fn fits(doc: &Json, key: &str, values: &[&str]) -> bool {
     }
 }
 
+/// The fields asked for, or all; never the cloud's own.
 fn selected(view: Json, fields: &[&str]) -> Json {
     match view {
         Json::Object(map) => {
@@ -336,10 +351,15 @@ pub fn list<'a>(
         PageError::Marker(marker) => missing(&marker),
     })?;
     let mut body = json!({key: cut.items.iter().map(|doc| selected(view(doc), &fields)).collect::<Vec<_>>()});
-    if let (true, Some(last)) = (cut.more, cut.items.last()) {
-        let next = cx.call.next_page(last.text("id"));
-        let previous = format!("{}&page_reverse=True", cx.call.next_page(cut.items[0].text("id")));
-        body.set(&format!("{key}_links"), json!([link("next", next), link("previous", previous)]));
+    // Every page of a list with a limit leads back, even the first one; a full one leads on.
+    if cx.call.param("limit").is_some_and(|limit| !matches!(limit, "" | "0")) {
+        let mut links = Vec::new();
+        if let (true, Some(last)) = (cut.more, cut.items.last()) {
+            links.push(link("next", cx.call.page_at(Some(last.text("id")))));
+        }
+        let first = cut.items.first().map(|first| first.text("id"));
+        links.push(link("previous", format!("{}&page_reverse=True", cx.call.page_at(first))));
+        body.set(&format!("{key}_links"), links);
     }
     Ok(Reply::ok(body))
 }

@@ -72,10 +72,22 @@ fn refuse_admin(wanted: &Json, what: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The largest packet that fits on the site's overlay.
+const MTU: i64 = 1450;
+
+fn check_mtu(wanted: &Json) -> Result<(), Fault> {
+    if wanted.int("mtu") > MTU {
+        let text = format!("Invalid input for operation: Requested MTU is too big, maximum is {MTU}.");
+        return Err(Fault::named(400, "InvalidInput", text));
+    }
+    Ok(())
+}
+
 fn create(cx: &mut Cx<'_>) -> Answer {
     let wanted = wanted(cx, "network")?;
     check_attributes(&wanted, &KNOWN, &[])?;
     refuse_admin(&wanted, "create")?;
+    check_mtu(&wanted)?;
     within_quota(cx, "network")?;
     let doc = make(cx, &wanted);
     let mut shown = doc;
@@ -86,7 +98,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
 /// Makes a network.
 pub fn make(cx: &mut Cx<'_>, wanted: &Json) -> Json {
     let mut doc = json!({
-        "name": "", "admin_state_up": true, "mtu": 1450, "status": "ACTIVE", "subnets": [], "shared": false,
+        "name": "", "admin_state_up": true, "mtu": MTU, "status": "ACTIVE", "subnets": [], "shared": false,
         "port_security_enabled": true, "router:external": false, "availability_zone_hints": [],
         "availability_zones": [], "ipv4_address_scope": null, "ipv6_address_scope": null,
     });
@@ -116,6 +128,7 @@ fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
     let wanted = wanted(cx, "network")?;
     check_attributes(&wanted, &KNOWN, &["tenant_id", "project_id", "availability_zone_hints"])?;
     refuse_admin(&wanted, "update")?;
+    check_mtu(&wanted)?;
     copy(&mut doc, &wanted, &["name", "admin_state_up", "description", "mtu", "port_security_enabled"]);
     touch(&mut doc, cx.now);
     cx.state.put(Table::Networks, id, doc.clone());

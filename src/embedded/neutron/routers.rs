@@ -180,7 +180,9 @@ fn add_interface(cx: &mut Cx<'_>, id: &str) -> Answer {
             }
             let network = networks::find(cx, subnet.text("network_id"))?;
             if !cx.owns(&network) {
-                return Err(policy("rule:add_router_interface"));
+                return Err(bad(&format!(
+                    "Cannot add interface to router because subnet {subnet_id} is not owned by project making the request."
+                )));
             }
             let fixed = json!([{"subnet_id": subnet_id, "ip_address": subnet["gateway_ip"]}]);
             ports::create(

@@ -7,7 +7,7 @@ use http::Method;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::{check_attributes, document, groups, list, one, require, touch, wanted, within_quota};
+use super::{check_attributes, document, groups, list, one, require, selected, touch, wanted, within_quota};
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, Reply};
 use crate::model::Json;
@@ -109,6 +109,8 @@ fn touch_group(cx: &mut Cx<'_>, group: &str) {
 pub fn make_plain(cx: &mut Cx<'_>, group: &str, direction: &str, ethertype: &str, remote: Option<&str>) {
     let mut doc = blank(group, direction, ethertype);
     doc.set("remote_group_id", remote);
+    let default = cx.state.get(Table::Groups, group).is_some_and(|group| group.text("name") == "default");
+    doc.set("belongs_to_default_sg", default);
     let id = store(cx, doc).text("id").to_owned();
     // The rules that come with a group have no description at all.
     cx.state.edit(Table::Rules, &id, |doc| doc.set("description", Json::Null));
@@ -172,7 +174,8 @@ fn create(cx: &mut Cx<'_>) -> Answer {
             }
         }
     }
-    Ok(Reply::json(201, json!({ "security_group_rules": made })))
+    let shown: Vec<Json> = made.into_iter().map(|doc| selected(doc, &[])).collect();
+    Ok(Reply::json(201, json!({ "security_group_rules": shown })))
 }
 
 fn create_one(cx: &mut Cx<'_>, wanted: &Json) -> Result<Json, Fault> {

@@ -123,6 +123,19 @@ fn check_pools(pools: &[Json], range: IpNet) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Refuses a gateway that a pool would give out.
+fn check_gateway(gateway: &str, pools: &[Json]) -> Result<(), Fault> {
+    let Ok(address) = gateway.parse::<IpAddr>() else { return Ok(()) };
+    let bound = |pool: &Json, key: &str| pool.text(key).parse::<IpAddr>().ok();
+    let holds = |pool: &&Json| {
+        bound(pool, "start").is_some_and(|low| low <= address) && bound(pool, "end").is_some_and(|high| address <= high)
+    };
+    let Some(pool) = pools.iter().find(holds) else { return Ok(()) };
+    let (start, end) = (pool.text("start"), pool.text("end"));
+    let text = format!("Gateway ip {gateway} conflicts with allocation pool {start}-{end}.");
+    Err(Fault::named(409, "GatewayConflictWithAllocationPools", text))
+}
+
 fn create(cx: &mut Cx<'_>) -> Answer {
     let wanted = wanted(cx, "subnet")?;
     check_attributes(&wanted, &KNOWN, &[])?;
@@ -150,6 +163,9 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         None => pools_around(range, gateway),
     };
     check_pools(&pools, range)?;
+    if let Some(gateway) = gateway {
+        check_gateway(&gateway.to_string(), &pools)?;
+    }
     let mut doc = json!({
         "name": "", "network_id": network_id, "ip_version": wanted["ip_version"], "subnetpool_id": null,
         "enable_dhcp": true, "ipv6_ra_mode": null, "ipv6_address_mode": null,
@@ -209,6 +225,7 @@ fn update(cx: &mut Cx<'_>, id: &str) -> Answer {
         "allocation_pools",
     ];
     copy(&mut doc, &wanted, &plain);
+    check_gateway(doc.text("gateway_ip"), doc.list("allocation_pools"))?;
     touch(&mut doc, cx.now);
     cx.state.put(Table::Subnets, id, doc.clone());
     Ok(one(cx, 200, "subnet", doc))

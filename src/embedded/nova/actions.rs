@@ -6,7 +6,7 @@ use super::{interfaces, invalid, not_allowed, servers, view};
 use crate::embedded::catalogue;
 use crate::embedded::neutron;
 use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_hex, repr};
+use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_hex, new_id, repr};
 use crate::model::Json;
 
 /// Seconds to stop, start or reboot.
@@ -91,15 +91,17 @@ fn rebuild(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
     let image_id = given.text("imageRef");
     let found = catalogue::images(cx.profile).into_iter().find(|image| image.text("id") == image_id);
     found.ok_or_else(|| Fault::bad("Cannot find image for rebuild"))?;
+    if doc.text("image").is_empty() {
+        let why = "Unable to rebuild with a different image for a volume-backed server.";
+        return Err(Fault::bad(format!("Image {image_id} is unacceptable: {why}")));
+    }
     let mut doc = doc.clone();
     for (key, since) in [("name", 1), ("metadata", 1), ("description", 19), ("key_name", 54), ("user_data", 57)] {
         if let Some(value) = given.get(key).filter(|_| cx.at_least(since)) {
             doc.set(key, value.clone());
         }
     }
-    if !doc.text("image").is_empty() {
-        doc.set("image", image_id);
-    }
+    doc.set("image", image_id);
     doc.set("status", "REBUILD");
     doc.set("task_state", "rebuilding");
     doc.set("updated", cx.now);
@@ -130,7 +132,11 @@ fn change_groups(cx: &mut Cx<'_>, doc: &Json, given: &Json, add: bool) -> Answer
     let ports: Vec<Json> = view::ports(cx, doc).cloned().collect();
     let has = |port: &Json| port.list("security_groups").iter().any(|one| *one == group);
     if add && ports.iter().any(has) {
-        let text = format!("Invalid input for security_groups. Reason: Duplicate items in the list: '{group}'.");
+        let text = format!(
+            "Invalid input for security_groups. Reason: Duplicate items in the list: '{group}'.\nNeutron server returns \
+             request_ids: ['req-{}']",
+            new_id()
+        );
         return Err(Fault::bad(text));
     }
     if !add && !ports.iter().any(has) {

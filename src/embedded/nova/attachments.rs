@@ -124,7 +124,8 @@ fn free_device(server: &Json) -> String {
 
 /// Changes whether the volume goes with its server.
 fn update(cx: &mut Cx<'_>, doc: &Json, volume_id: &str) -> Answer {
-    find(doc, volume_id).ok_or_else(|| missing(doc.text("id"), volume_id))?;
+    let no_mapping = || Fault::missing(format!("No volume Block Device Mapping with id {volume_id}."));
+    find(doc, volume_id).ok_or_else(no_mapping)?;
     let body = cx.call.json().unwrap_or_default();
     let goes = body.get("volumeAttachment").and_then(|asked| asked.get("delete_on_termination")?.as_bool());
     let goes = goes.filter(|_| cx.at_least(85)).ok_or_else(|| not_allowed("os-volumes-attachments:swap"))?;
@@ -147,10 +148,11 @@ fn detach(cx: &mut Cx<'_>, doc: &Json, volume_id: &str) -> Answer {
         return Err(Fault::bad("Cannot detach a root device volume"));
     }
     if volume.text("status") != "in-use" {
-        return Err(Fault::bad(
+        return Err(Fault::bad(format!(
             "Invalid volume: Invalid input received: Invalid volume: Unable to detach volume. Volume status must be \
-             'in-use' and attach_status must be 'attached' to detach.",
-        ));
+             'in-use' and attach_status must be 'attached' to detach. (HTTP 400) (Request-ID: req-{})",
+            new_id()
+        )));
     }
     actions::detach(cx, volume_id);
     Ok(Reply::empty(202))

@@ -54,11 +54,13 @@ struct Plan {
     capacity: String,
     /// Why no host will do.
     doomed: bool,
+    /// What the scheduler was told, each hint a list.
+    hints: Json,
 }
 
 /// `POST /servers`.
 pub fn create(cx: &mut Cx<'_>) -> Answer {
-    let body = cx.call.json().unwrap_or_default();
+    let body = super::body(cx)?;
     let wanted = body.get("server").cloned().ok_or_else(|| Fault::bad("'server' is a required property"))?;
     check_schema(cx, &wanted)?;
     let hints = body.get("os:scheduler_hints").or_else(|| body.get("OS-SCH-HNT:scheduler_hints"));
@@ -104,27 +106,17 @@ fn check_schema(cx: &Cx<'_>, wanted: &Json) -> Result<(), Fault> {
             return Err(invalid("server", wanted, &why));
         }
     }
-    let name = wanted.text("name");
-    if name.is_empty() || name.len() > 255 {
-        let why = if name.is_empty() { "'' should be non-empty".to_owned() } else { format!("'{name}' is too long") };
-        return Err(invalid("name", &wanted["name"], &why));
-    }
-    if name.trim() != name || name.chars().any(|char| char.is_control() || char > '\u{ffff}') {
-        return Err(Fault::bad(
-            "An invalid 'name' value was provided. The name must be: printable characters. Can not start or end with \
-             whitespace.",
-        ));
-    }
+    super::check_name(&wanted["name"])?;
     if wanted.has("user_data") {
         let text = wanted.text("user_data");
+        if text.len() > 65_535 {
+            return Err(invalid("user_data", &wanted["user_data"], &format!("'{text}' is too long")));
+        }
         // What is not Base64's is passed over, as Python does.
         let plain: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect();
         let bytes = keys::decode(&plain);
         let why = format!("'{text}' is not a 'base64'");
-        let bytes = bytes.ok_or_else(|| invalid("user_data", &wanted["user_data"], &why))?;
-        if bytes.len() > 65_535 {
-            return Err(invalid("user_data", &wanted["user_data"], "is too long"));
-        }
+        bytes.ok_or_else(|| invalid("user_data", &wanted["user_data"], &why))?;
     }
     let truths = ["", "true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n"];
     if !truths.contains(&wanted.text("config_drive").to_lowercase().as_str()) {
@@ -152,6 +144,9 @@ fn plan(cx: &mut Cx<'_>, wanted: &Json, hints: Option<&Json>) -> Result<Plan, Fa
     }
     let groups = interfaces::groups(cx, wanted.list("security_groups"))?;
     let networks = interfaces::wanted(cx, wanted.get("networks"))?;
+    let told = hints.and_then(Json::as_object).into_iter().flatten();
+    let told = told.map(|(key, value)| (key.clone(), if value.is_array() { value.clone() } else { json!([value]) }));
+    let told: Json = told.collect::<serde_json::Map<_, _>>().into();
     let reservation = hints.map(|hints| hints.text("reservation")).unwrap_or_default();
     let capacity = if flavor.text("name") == "baremetal" { reservation } else { flavor.text("id") }.to_owned();
     let doomed = !has_room(cx, &flavor, &capacity);
@@ -163,6 +158,7 @@ fn plan(cx: &mut Cx<'_>, wanted: &Json, hints: Option<&Json>) -> Result<Plan, Fa
         volumes: mapping,
         capacity,
         doomed,
+        hints: told,
     })
 }
 
@@ -221,8 +217,9 @@ fn mapping(cx: &Cx<'_>, wanted: &Json) -> Result<Vec<Json>, Fault> {
                 if volume.text("status") != "available" {
                     return Err(Fault::bad(format!(
                         "Invalid volume: Invalid input received: Invalid volume: Volume {id} status must be available or \
-                         downloading to reserve, but the current status is {}.",
-                        volume.text("status")
+                         downloading to reserve, but the current status is {}. (HTTP 400) (Request-ID: req-{})",
+                        volume.text("status"),
+                        new_id()
                     )));
                 }
             }
@@ -265,23 +262,34 @@ fn size(entry: &Json) -> Option<i64> {
 }
 
 fn check_quota(cx: &Cx<'_>, flavor: &Json, count: i64) -> Result<(), Fault> {
-    for (name, more) in [("instances", 1), ("cores", flavor.int("vcpus")), ("ram", flavor.int("ram"))] {
+    let (mut names, mut wanted, mut used, mut limits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (name, more) in [("cores", flavor.int("vcpus")), ("instances", 1), ("ram", flavor.int("ram"))] {
         let more = more * count;
-        if let Some((limit, used)) = quota::exceeded(cx, Quotas::Compute, name, more) {
-            return Err(Fault::forbidden(format!(
-                "Quota exceeded for {name}: Requested {more}, but already used {used} of {limit} {name}"
-            )));
+        if let Some((limit, taken)) = quota::exceeded(cx, Quotas::Compute, name, more) {
+            names.push(name);
+            wanted.push(more.to_string());
+            used.push(taken.to_string());
+            limits.push(limit.to_string());
         }
     }
-    Ok(())
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (names, wanted, used) = (names.join(", "), wanted.join(", "), used.join(", "));
+    Err(Fault::forbidden(format!(
+        "Quota exceeded for {names}: Requested {wanted}, but already used {used} of {} {names}",
+        limits.join(", ")
+    )))
 }
 
-fn hostname(name: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' })
-        .collect();
-    plain.trim_matches(['-', '.']).chars().take(63).collect()
+/// The name of a server's own for itself: blanks are hyphens, and what a host's name cannot have is left out.
+fn hostname(name: &str, id: &str) -> String {
+    let letters = name.chars().map(|c| if matches!(c, ' ' | '_') { '-' } else { c.to_ascii_lowercase() });
+    let plain: String = letters.filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).collect();
+    match plain.trim_matches(['-', '.']) {
+        "" => format!("server-{id}"),
+        some => some.chars().take(63).collect(),
+    }
 }
 
 /// Makes one server, and gives its id.
@@ -309,7 +317,7 @@ fn build(cx: &mut Cx<'_>, wanted: &Json, plan: &Plan, name: &str) -> Result<Stri
         "metadata": text("metadata").unwrap_or_else(|| json!({})), "key_name": text("key_name"),
         "user_data": text("user_data"), "description": text("description"), "zone": text("availability_zone"),
         "config_drive": wanted.get("config_drive").is_some_and(|value| value == true || value == "true" || value == "True"),
-        "hostname": hostname(name), "ports": ports, "volumes": [], "_mapping": devices, "_flavor": plan.capacity,
+        "hostname": hostname(name, &id), "hints": plan.hints, "ports": ports, "volumes": [], "_mapping": devices, "_flavor": plan.capacity,
         "_vcpus": plan.flavor["vcpus"], "_ram": plan.flavor["ram"], "_doomed": doom, "_due": due,
     });
     cx.state.put(Table::Servers, &id, doc);

@@ -134,8 +134,11 @@ pub fn take(
         match take_one(cx, server, entry, groups) {
             Ok(id) => taken.push(id),
             Err(fault) if fault.status == 500 => {
-                let text = "aborted: Failed to allocate the network(s), not rescheduling.";
-                failed = Some(format!("Build of instance {server} {text}"));
+                let why = match fault.kind {
+                    "outside" => fault.message,
+                    _ => "Failed to allocate the network(s), not rescheduling.".to_owned(),
+                };
+                failed = Some(format!("Build of instance {server} aborted: {why}"));
             }
             Err(fault) => {
                 taken.iter().for_each(|id| ports::unbind(cx, id));
@@ -144,6 +147,13 @@ pub fn take(
         }
     }
     Ok((taken.into_iter().map(Json::from).collect(), failed))
+}
+
+/// Whose port has the address.
+fn holder(cx: &Cx<'_>, network: &str, address: &str) -> String {
+    let has = |port: &&Json| port.list("fixed_ips").iter().any(|fixed| fixed.text("ip_address") == address);
+    let port = cx.state.find(Table::Ports, "network_id", network).find(has);
+    port.map(|port| port.text("device_id").to_owned()).unwrap_or_default()
 }
 
 /// Takes or makes one port. What Neutron refuses of a port to be made is a 500 here.
@@ -163,12 +173,19 @@ fn take_one(cx: &mut Cx<'_>, server: &str, entry: &Json, groups: &[Json]) -> Res
     if !groups.is_empty() && secure {
         body.set("security_groups", groups.to_vec());
     }
-    let made = ports::create(cx, &body).map_err(|fault| match (fault.kind, entry.text("fixed_ip")) {
-        ("IpAddressAlreadyAllocated", address) => {
-            Fault::bad(format!("Fixed IP address {address} is already in use on instance."))
+    let made = ports::create(cx, &body);
+    let made = made.map_err(|fault| match (fault.kind, entry.text("fixed_ip"), entry.text("uuid")) {
+        ("IpAddressAlreadyAllocated", address, network) => {
+            let holder = holder(cx, network, address);
+            Fault::bad(format!("Fixed IP address {address} is already in use on instance {holder}."))
         }
-        ("OverQuota", _) => Fault::forbidden("Maximum number of ports exceeded"),
-        (_, _) => Fault::new(500, fault.message),
+        ("InvalidIpForNetwork", address, network) => {
+            let text =
+                format!("Invalid input received: Fixed IP {address} is not a valid ip address for network {network}.");
+            Fault::named(500, "outside", text)
+        }
+        ("OverQuota", _, _) => Fault::forbidden("Maximum number of ports exceeded"),
+        _ => Fault::new(500, fault.message),
     })?;
     let id = made.text("id").to_owned();
     cx.state.edit(Table::Ports, &id, |doc| doc.set("_nova", true));
@@ -176,9 +193,13 @@ fn take_one(cx: &mut Cx<'_>, server: &str, entry: &Json, groups: &[Json]) -> Res
     Ok(id)
 }
 
-fn interface(port: &Json) -> Json {
-    json!({"net_id": port["network_id"], "port_id": port["id"], "mac_addr": port["mac_address"],
-           "port_state": port["status"], "fixed_ips": port["fixed_ips"]})
+fn interface(cx: &Cx<'_>, port: &Json) -> Json {
+    let mut view = json!({"net_id": port["network_id"], "port_id": port["id"], "mac_addr": port["mac_address"],
+                          "port_state": port["status"], "fixed_ips": port["fixed_ips"]});
+    if cx.at_least(70) {
+        view.set("tag", Json::Null);
+    }
+    view
 }
 
 /// Answers `/servers/{id}/os-interface…`.
@@ -187,11 +208,11 @@ pub fn handle(cx: &mut Cx<'_>, server: &str, path: &[&str]) -> Answer {
     let doc = servers::find(cx, server)?;
     match (&method, path) {
         (&Method::GET, []) => {
-            let all: Vec<Json> = view::ports(cx, &doc).map(interface).collect();
+            let all: Vec<Json> = view::ports(cx, &doc).map(|port| interface(cx, port)).collect();
             Ok(Reply::ok(json!({"interfaceAttachments": all})))
         }
         (&Method::GET, [port]) => {
-            let found = view::ports(cx, &doc).find(|doc| doc.text("id") == *port).map(interface);
+            let found = view::ports(cx, &doc).find(|doc| doc.text("id") == *port).map(|port| interface(cx, port));
             let found = found.ok_or_else(|| Fault::missing(format!("Port id {port} could not be found.")))?;
             Ok(Reply::ok(json!({"interfaceAttachment": found})))
         }
@@ -231,16 +252,20 @@ fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
     if entry.has("port") {
         check_port(cx, entry.text("port"))?;
     } else if entry.has("uuid") {
-        check(cx, &entry)?;
+        // It is the hypervisor's host that finds it missing, and Nova does not pass on what that says.
+        check(cx, &entry).map_err(|_| {
+            Fault::new(
+                500,
+                "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the Nova API log \
+                 if possible.\n<class 'oslo_messaging.rpc.client.RemoteError'>",
+            )
+        })?;
     } else if let Networks::Some(mut only) = the_only_one(cx)? {
         entry = only.pop().unwrap_or_default();
     }
     let port = take_one(cx, id, &entry, &[])?;
     ports::set_status(cx, &port, "ACTIVE");
     cx.state.edit(Table::Servers, id, |doc| doc.push("ports", json!(port)));
-    let mut shown = cx.state.get(Table::Ports, &port).map(interface).unwrap_or_default();
-    if cx.at_least(70) {
-        shown.set("tag", Json::Null);
-    }
+    let shown = cx.state.get(Table::Ports, &port).map(|port| interface(cx, port)).unwrap_or_default();
     Ok(Reply::ok(json!({"interfaceAttachment": shown})))
 }

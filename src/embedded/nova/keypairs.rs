@@ -92,12 +92,11 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     }
     let name = wanted.text("name");
     check_name(cx, name)?;
-    let (private, public) = match wanted.text("public_key") {
-        "" => {
-            let made = keys::generate().ok_or_else(|| Fault::new(500, "Unexpected API Error."))?;
-            (Some(made.0), made.1)
-        }
-        given => (None, given.to_owned()),
+    let (private, public) = if wanted.has("public_key") {
+        (None, wanted.text("public_key").to_owned())
+    } else {
+        let made = keys::generate().ok_or_else(|| Fault::new(500, "Unexpected API Error."))?;
+        (Some(made.0), made.1)
     };
     let fingerprint = keys::fingerprint(&public)
         .ok_or_else(|| Fault::bad("Keypair data is invalid: failed to generate fingerprint"))?;
@@ -121,12 +120,10 @@ fn create(cx: &mut Cx<'_>) -> Answer {
 }
 
 fn check_name(cx: &Cx<'_>, name: &str) -> Result<(), Fault> {
-    if name.is_empty() {
-        return Err(invalid("name", &json!(name), "'' should be non-empty"));
-    }
+    super::check_name(&json!(name))?;
     let extra = if cx.at_least(92) { "@._- " } else { "_- " };
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c));
-    if plain && name.len() <= 255 {
+    if plain {
         return Ok(());
     }
     let letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";

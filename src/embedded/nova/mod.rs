@@ -19,10 +19,10 @@ use super::catalogue;
 use super::clock;
 use super::keystone::{tokens, unauthorized};
 use super::tables::Fields;
-use super::wire::{Answer, Cx, Fault, PageError, Reply, link, new_id, repr};
+use super::wire::{Answer, Body, Cx, Fault, Origin, PageError, Reply, link, new_id, repr};
 use crate::model::Json;
 
-const NEWEST: (u32, u32) = (2, 96);
+const NEWEST: (u32, u32) = (2, 100);
 
 /// Answers a request to Nova.
 pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
@@ -31,8 +31,14 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     }
     let request = format!("req-{}", new_id());
     cx.version = (2, 1);
-    let (reply, versioned) = answer(cx, path);
-    let reply = if !versioned {
+    let (reply, origin) = answer(cx, path);
+    let reply = match (&reply.body, reply.status) {
+        _ if origin == Origin::Outside => reply,
+        (Body::Json(_), 400..) => reply.header("content-type", "application/json; charset=UTF-8"),
+        (Body::Empty, _) => reply.header("content-type", "application/json"),
+        _ => reply,
+    };
+    let reply = if origin != Origin::Versioned {
         reply
     } else {
         let version = format!("{}.{}", cx.version.0, cx.version.1);
@@ -45,22 +51,27 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
     reply.header("x-openstack-request-id", request.as_str()).header("x-compute-request-id", request)
 }
 
-/// The answer, and whether it tells its microversion: those of no address and of nobody do not.
-fn answer(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, bool) {
+fn answer(cx: &mut Cx<'_>, path: &[&str]) -> (Reply, Origin) {
     if let ["v2.1" | "v2"] = path {
-        return (Reply::ok(version_document(cx)), true);
+        return (Reply::ok(version_document(cx)), Origin::Versioned);
     }
-    let Some(token) = tokens::of_request(cx).filter(|token| !token.text("project_id").is_empty()) else {
-        return (unauthorized(cx), false);
-    };
+    let Some(token) = tokens::of_request(cx) else { return (unauthorized(cx), Origin::Outside) };
     cx.who = tokens::who(&token);
-    let answer = negotiate(cx).and_then(|()| match path {
+    if let Err(fault) = negotiate(cx) {
+        return (refuse(&fault), if fault.status == 400 { Origin::Unversioned } else { Origin::Versioned });
+    }
+    let answer = match path {
+        // A token for no project passes no policy.
+        ["v2.1", collection, rest @ ..] if cx.who.project_id.is_empty() => {
+            let what = if rest.is_empty() { "index" } else { rest[0] };
+            Err(not_allowed(&format!("{collection}:{what}")))
+        }
         ["v2.1", project, rest @ ..] if *project == cx.who.project_id => route(cx, rest),
         ["v2.1", rest @ ..] => route(cx, rest),
         _ => Err(Fault::no_route()),
-    });
-    let versioned = !matches!(&answer, Err(fault) if fault.kind == "route");
-    (answer.unwrap_or_else(|fault| refuse(&fault)), versioned)
+    };
+    let outside = matches!(&answer, Err(fault) if fault.kind == "route");
+    (answer.unwrap_or_else(|fault| refuse(&fault)), if outside { Origin::Outside } else { Origin::Versioned })
 }
 
 fn negotiate(cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -202,6 +213,26 @@ pub fn links(cx: &Cx<'_>, collection: &str, id: &str) -> Json {
         link("self", format!("{base}/compute/v2.1/{collection}/{id}")),
         link("bookmark", format!("{base}/compute/{collection}/{id}")),
     ])
+}
+
+/// The request's body.
+pub fn body(cx: &Cx<'_>) -> Result<Json, Fault> {
+    cx.call.json().ok_or_else(|| Fault::bad("Malformed request body"))
+}
+
+/// Refuses a name that is empty or too long.
+pub fn check_name(name: &Json) -> Result<(), Fault> {
+    match name.as_str() {
+        Some("") => Err(invalid("name", name, "'' should be non-empty")),
+        Some(text) if text.chars().count() > 255 => Err(invalid("name", name, &format!("'{text}' is too long"))),
+        Some(text) if text.trim() != text || text.chars().any(|char| char.is_control() || char > '\u{ffff}') => {
+            Err(Fault::bad(
+                "An invalid 'name' value was provided. The name must be: printable characters. Can not start or end \
+                 with whitespace.",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The refusal of a body that the schema does not allow.

@@ -108,6 +108,7 @@ fn rename(cx: &mut Cx<'_>, id: &str) -> Answer {
         return Err(invalid("server", wanted, &why));
     }
     if wanted.has("name") {
+        super::check_name(&wanted["name"])?;
         doc.set("name", wanted["name"].clone());
     }
     if let Some(text) = wanted.get("description").filter(|_| cx.at_least(19)) {
@@ -136,11 +137,13 @@ pub fn check_metadata(metadata: &Json) -> Result<(), Fault> {
     for (key, value) in metadata.as_object().into_iter().flatten() {
         match value.as_str() {
             None => return Err(invalid(key, value, &format!("{} is not of type 'string'", repr(value)))),
-            Some(text) if text.len() > 255 => return Err(invalid(key, value, &format!("'{text}' is too long"))),
+            Some(text) if text.chars().count() > 255 => {
+                return Err(invalid(key, value, &format!("'{text}' is too long")));
+            }
             Some(_) => {}
         }
     }
-    Ok(())
+    metadata::check_keys(metadata, "-_:. ")
 }
 
 fn metadata(cx: &mut Cx<'_>, id: &str, path: &[&str]) -> Answer {
@@ -163,8 +166,11 @@ fn security_groups(cx: &Cx<'_>, id: &str) -> Answer {
             .map(|rule| {
                 let range =
                     if rule.has("remote_ip_prefix") { json!({"cidr": rule["remote_ip_prefix"]}) } else { json!({}) };
+                let remote = cx.state.get(Table::Groups, rule.text("remote_group_id"));
+                let remote = remote.map(|one| json!({"name": one["name"], "tenant_id": one["project_id"]}));
                 json!({"id": rule["id"], "parent_group_id": group, "ip_protocol": rule["protocol"],
-                       "from_port": rule["port_range_min"], "to_port": rule["port_range_max"], "group": {},
+                       "from_port": rule["port_range_min"], "to_port": rule["port_range_max"],
+                       "group": remote.unwrap_or_else(|| json!({})),
                        "ip_range": range})
             })
             .collect();

@@ -71,6 +71,7 @@ fn add_newer(cx: &Cx<'_>, doc: &Json, single: bool, view: &mut Json) {
         (73, "locked_reason", Json::Null),
         (90, "OS-EXT-SRV-ATTR:hostname", doc["hostname"].clone()),
         (96, "pinned_availability_zone", doc["zone"].clone()),
+        (100, "scheduler_hints", doc["hints"].clone()),
     ] {
         if cx.at_least(since) {
             view.set(key, value);
@@ -84,7 +85,16 @@ fn add_newer(cx: &Cx<'_>, doc: &Json, single: bool, view: &mut Json) {
 fn image(cx: &Cx<'_>, doc: &Json) -> Json {
     match doc.text("image") {
         "" => json!(""),
-        id => json!({"id": id, "links": [link("bookmark", format!("{}/compute/images/{id}", cx.call.base))]}),
+        id => {
+            let mut view =
+                json!({"id": id, "links": [link("bookmark", format!("{}/compute/images/{id}", cx.call.base))]});
+            if cx.at_least(98) {
+                let properties = json!({"base_image_ref": id, "container_format": "bare", "disk_format": "qcow2",
+                                        "min_disk": doc["flavor"]["disk"].to_string(), "min_ram": "0"});
+                view.set("properties", properties);
+            }
+            view
+        }
     }
 }
 

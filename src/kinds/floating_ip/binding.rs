@@ -10,7 +10,7 @@ use super::super::neutron as common;
 use crate::cloud::neutron::{self, FloatingIp, Network, Object as _, Port};
 use crate::cloud::{CloudError, ErrorKind};
 use crate::kinds::kind::OpCx;
-use crate::model::{Address, Fields, Stamp, Target, Value};
+use crate::model::{Address, Fields, RemoteId, Stamp, Target, Value};
 
 /// A port of the server, and how the spec names its network, where the port is anole's.
 struct Candidate {
@@ -18,14 +18,20 @@ struct Candidate {
     network: Option<String>,
 }
 
-/// The ports that may be meant, best first; `None` where no server is wanted.
-pub(super) async fn ports(cx: &OpCx<'_>, want: &Fields) -> Result<Option<Vec<Port>>, CloudError> {
+/// The ids of the ports that may be meant, best first; `None` where no server is wanted.
+pub(super) async fn ports(cx: &OpCx<'_>, want: &Fields) -> Result<Option<Vec<String>>, CloudError> {
     let Some(Value::Ref(server)) = want.get("server") else { return Ok(None) };
     let server_id = common::need_id(want, "server")?;
-    let mut candidates = match &server.target {
-        Target::Resource(address) => own_ports(cx, address).await?,
+    let own = match &server.target {
+        Target::Resource(address) => own_ports(cx, address),
         Target::Lookup(_) | Target::Live => Vec::new(),
     };
+    let via = common::text(want, "via");
+    // Where there is but one, nothing has to be known of it.
+    if let ([(_, id)], None) = (own.as_slice(), via) {
+        return Ok(Some(vec![id.0.clone()]));
+    }
+    let mut candidates = look_at(cx, &own).await?;
     if candidates.is_empty() {
         let ports: Vec<Port> = neutron::list(cx.session, &[("device_id", server_id)]).await?;
         candidates = ports.into_iter().map(|port| Candidate { port, network: None }).collect();
@@ -34,26 +40,27 @@ pub(super) async fn ports(cx: &OpCx<'_>, want: &Fields) -> Result<Option<Vec<Por
         return Err(common::refused(format!("server {server_id} has no port to bind the address to"))
             .hint("give the server at least one of `networks`"));
     }
-    match common::text(want, "via") {
-        Some(via) => through(cx, candidates, via).await.map(Some),
-        None => Ok(Some(candidates.into_iter().map(|candidate| candidate.port).collect())),
-    }
+    let ports = match via {
+        Some(via) => through(cx, candidates, via).await?,
+        None => candidates.into_iter().map(|candidate| candidate.port).collect(),
+    };
+    Ok(Some(ports.into_iter().map(|port| port.id).collect()))
 }
 
-/// The ports that anole made for the server, in the order of their addresses.
-async fn own_ports(cx: &OpCx<'_>, server: &Address) -> Result<Vec<Candidate>, CloudError> {
-    let own: Vec<_> = cx
-        .ids
-        .iter()
-        .filter(|(address, _)| address.owner().as_ref() == Some(server))
-        .filter_map(|(address, id)| Some((network_text(address.part.as_deref()?)?, id)))
-        .collect();
+/// The ports that anole made for the server, in the order of their addresses, and how the spec names their networks.
+fn own_ports<'a>(cx: &OpCx<'a>, server: &Address) -> Vec<(&'a str, &'a RemoteId)> {
+    let parts = cx.ids.iter().filter(|(address, _)| address.owner().as_ref() == Some(server));
+    parts.filter_map(|(address, id)| Some((network_text(address.part.as_deref()?)?, id))).collect()
+}
+
+/// Those of them that are there.
+async fn look_at(cx: &OpCx<'_>, own: &[(&str, &RemoteId)]) -> Result<Vec<Candidate>, CloudError> {
     if own.is_empty() {
         return Ok(Vec::new());
     }
     let filters: Vec<_> = own.iter().map(|(_, id)| ("id", id.0.as_str())).collect();
     let ports: Vec<Port> = neutron::list(cx.session, &filters).await?;
-    let candidate = |(network, id): &(&str, &crate::model::RemoteId)| {
+    let candidate = |(network, id): &(&str, &RemoteId)| {
         let port = ports.iter().find(|port| port.id == id.0)?.clone();
         Some(Candidate { port, network: Some((*network).to_owned()) })
     };
@@ -85,9 +92,9 @@ async fn through(cx: &OpCx<'_>, candidates: Vec<Candidate>, via: &str) -> Result
 }
 
 /// Tries the ports in turn, until one is not refused for want of a route to the address's network.
-pub(super) async fn first_routed<'a, T, F, A>(ports: &'a [Port], attempt: F) -> Result<T, CloudError>
+pub(super) async fn first_routed<'a, T, F, A>(ports: &'a [String], attempt: F) -> Result<T, CloudError>
 where
-    F: Fn(&'a Port) -> A,
+    F: Fn(&'a str) -> A,
     A: Future<Output = Result<T, CloudError>>,
 {
     let mut last = None;

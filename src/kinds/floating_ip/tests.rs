@@ -16,6 +16,7 @@ fn address(port_id: Option<&str>, details: Option<PortDetails>) -> Live {
         status: "DOWN".to_owned(),
         port_id: port_id.map(str::to_owned),
         port_details: details,
+        router_id: None,
         created_at: None,
     }
 }
@@ -46,6 +47,24 @@ fn a_binding_is_undone_only_if_the_spec_made_it() {
     let changes = FloatingIp.diff(&sides(&none, &server, &live)).unwrap();
     assert_eq!((changes[0].field.as_str(), &changes[0].after), ("server", &Value::Null));
     assert_eq!(FloatingIp.diff(&sides(&none, &server, &seen(&address(None, None)).attrs)).unwrap(), []);
+}
+
+#[test]
+fn an_address_comes_from_a_lease_or_not_and_cannot_change_that() {
+    let lookup = |name: &str| {
+        let target = Target::Lookup(name.to_owned());
+        Value::Ref(crate::model::Reference { kind: "network".to_owned(), target, id: Some("public".into()) })
+    };
+    let free = fields([("network", lookup("public"))]);
+    let leased = fields([("network", lookup("public")), ("lease", Value::live("lease", "l"))]);
+    let live = seen(&address(None, None)).attrs;
+    for (want, applied) in [(&leased, &free), (&free, &leased)] {
+        let changes = FloatingIp.diff(&sides(want, applied, &live)).unwrap();
+        let changes: Vec<_> = changes.iter().map(|change| (change.field.as_str(), change.effect)).collect();
+        assert_eq!(changes, [("lease", Effect::Replace)]);
+    }
+    assert_eq!(FloatingIp.diff(&sides(&leased, &leased, &live)).unwrap(), []);
+    assert_eq!(FloatingIp.diff(&sides(&leased, &live, &live)).unwrap(), [], "what was imported does not tell");
 }
 
 #[test]

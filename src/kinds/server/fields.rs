@@ -49,7 +49,7 @@ static FIELDS: &[Field] = &[
     )
     .required()
     .replace(),
-    field("ports", Type::List(&Type::Ref(RefType::new("port", RefChange::Replace))), "internal: the ports made for `networks`"),
+    field("ports", Type::List(&Type::Ref(RefType::new("port", RefChange::Replace).accepted())), "internal: the ports made for `networks`"),
     field(
         "security_groups",
         Type::Set(&Type::Ref(RefType::new("security_group", RefChange::Update).or_lookup())),

@@ -282,7 +282,14 @@ impl World {
                     lost.push(reference.target.clone());
                 }
             });
-            let Some(Value::List(applied)) = action.applied.get(&change.field) else { continue };
+            let applied = match action.applied.get(&change.field) {
+                Some(Value::List(applied)) => applied,
+                Some(Value::Ref(_)) => {
+                    self.change(action, id, &change.field, &Value::Null);
+                    continue;
+                }
+                _ => continue,
+            };
             let kept: Vec<Value> = applied
                 .iter()
                 .filter(|value| !matches!(value, Value::Ref(reference) if lost.contains(&reference.target)))

@@ -272,6 +272,51 @@ fn a_group_made_anew_is_let_go_of_first() {
 }
 
 #[test]
+fn of_addresses_that_swap_their_servers_one_lets_go_first() {
+    let spec = |servers: [&str; 3]| {
+        let server =
+            |name: &str| format!("{name}: {{ flavor: m1.small, image: CC-Ubuntu22.04, networks: [sharednet1] }}");
+        let address = |(name, server): (&str, &str)| format!("{name}: {{ network: public, server: {server} }}");
+        let servers = ["x", "y", "z"].into_iter().zip(servers).map(address).collect::<Vec<_>>().join(", ");
+        let all = ["a", "b", "c"].map(server).join(", ");
+        format!("servers: {{ {all} }}\nfloating_ips: {{ {servers} }}")
+    };
+    let world = World::with(&spec(["a", "b", "c"]));
+    insta::assert_snapshot!(steps(&world.plan(&spec(["b", "a", "c"]))), @r"
+    LetGo floating_ips.x
+    Update floating_ips.y
+    Update floating_ips.x
+    ");
+    insta::assert_snapshot!(steps(&world.plan(&spec(["b", "c", "a"]))), @r"
+    LetGo floating_ips.x
+    Update floating_ips.z
+    Update floating_ips.y
+    Update floating_ips.x
+    ");
+}
+
+/// A server with an address behind a router.
+const ROUTED: &str = "networks: { inner: { subnets: [10.1.0.0/24] } }
+routers: { edge: { external: public, networks: [inner] } }
+servers: { node: { flavor: m1.small, image: CC-Ubuntu22.04, networks: [inner] } }
+floating_ips: { node: { network: public, server: node } }
+";
+
+#[test]
+fn a_router_is_connected_to_each_new_subnet() {
+    let world = World::with(ROUTED);
+    let plan =
+        world.plan(&ROUTED.replace("10.1.0.0/24", "10.1.0.0/24, 10.2.0.0/24, { cidr: 10.3.0.0/24, gateway: none }"));
+    insta::assert_snapshot!(summary(&plan), @r"
+    Create networks.inner/subnet[10.2.0.0/24]: new
+    Create networks.inner/subnet[10.3.0.0/24]: new
+    Update routers.edge: subnet `inner/subnet[10.2.0.0/24]` is made anew
+    ");
+    let plan = world.plan(&ROUTED.replace("10.1.0.0/24", "10.1.0.0/24, { cidr: 10.3.0.0/24, gateway: none }"));
+    insta::assert_snapshot!(summary(&plan), @"Create networks.inner/subnet[10.3.0.0/24]: new");
+}
+
+#[test]
 fn another_site_is_another_object() {
     let spec = "volumes: { v: { protect: false, size: 1GiB, image: CC-Ubuntu22.04 } }";
     let world = World::with(spec);

@@ -2,7 +2,7 @@
 # The subcommands.
 
 # Stopped last: the others talk to them until they have ended.
-FOUNDATION=(rabbit epmd mariadb ceph-rgw ceph-osd ceph-mgr ceph-mon)
+FOUNDATION=(rabbit epmd memcached mariadb ceph-rgw ceph-osd ceph-mgr ceph-mon)
 
 lab_install() {
     install_packages
@@ -36,6 +36,7 @@ lab_up() {
     start_ceph &
     ceph=$!
     start_database
+    start_memcached
     start_rabbit
     wait_for MariaDB 60 mariadb sql -e 'SELECT 1'
     if [[ -n $fresh ]]; then
@@ -68,7 +69,7 @@ lab_up() {
 lab_reset() {
     local name job
     [[ -f $VAR/seeded ]] || die 'nothing is saved yet: lab up'
-    for name in mariadb "${REMEMBERING[@]}"; do running "$name" > /dev/null || die "$name does not run: lab up"; done
+    for name in mariadb memcached "${REMEMBERING[@]}"; do running "$name" > /dev/null || die "$name does not run: lab up"; done
     for name in "${REMEMBERING[@]}"; do stop "$name" & done
     empty_ceph > "$LOG/ceph-empty.out" 2>&1 &
     for job in $(jobs -p); do wait "$job"; done

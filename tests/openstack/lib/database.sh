@@ -1,6 +1,6 @@
 # shellcheck shell=bash  # sourced
 # MariaDB: started by hand on its own port, migrated by each service's own tool, saved after seeding, restored by `reset`.
-# And RabbitMQ, which holds nothing that must be kept.
+# And RabbitMQ and memcached, which hold nothing that must be kept.
 
 DATABASES=(keystone glance placement nova_api nova_cell0 nova_cell1 neutron cinder blazar)
 # When each background service was last seen. Restored, it would say that services which run are down.
@@ -85,7 +85,25 @@ save_database() {
     mv "$script.new" "$script"
 }
 
-restore_database() { sql < "$SAVED/databases.sql"; }
+# What the services have in the cache is of objects that are gone.
+restore_database() {
+    sql < "$SAVED/databases.sql"
+    forget
+}
+
+# Where Keystone, and what checks tokens in the other services, remember answers: one for all, as at any site.
+start_memcached() {
+    start memcached memcached -l 127.0.0.1 -p "$PORT_MEMCACHED" -U 0 -m 64 -u "$RUN_AS"
+}
+
+forget() {
+    local answer
+    exec 8<> "/dev/tcp/127.0.0.1/$PORT_MEMCACHED"
+    printf 'flush_all\r\n' >&8
+    read -r -t 5 answer <&8
+    exec 8>&-
+    [[ $answer = OK* ]]
+}
 
 start_rabbit() {
     # Two schedulers that sleep when there is nothing to do, not spin.

@@ -25,6 +25,7 @@ install_packages() {
     local want=()
     [[ -x /usr/sbin/mariadbd ]] || want+=(mariadb-server)
     [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || want+=(rabbitmq-server)
+    command -v memcached > /dev/null || want+=(memcached)
     command -v qemu-img > /dev/null || want+=(qemu-utils)
     command -v curl > /dev/null || want+=(curl)
     command -v openssl > /dev/null || want+=(openssl)
