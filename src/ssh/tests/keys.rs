@@ -160,31 +160,12 @@ async fn an_agent_that_is_gone() {
     assert!(error.tried[0].contains("nothing cannot be used"), "{error}");
 }
 
-/// The formats of files, and that what they hold can sign.
 #[tokio::test]
-async fn formats() {
+async fn a_format_that_is_too_old() {
     let world = World::new();
-    for (name, text, public) in FORMATS {
-        let key = PublicKey::from_openssh(public).expect("a public key");
-        let peer = Peer::start(Options { authorized: vec![key], ..Options::default() }).await;
-        world.write("config", &format!("IdentityFile ~/.ssh/{name}\n"));
-        world.write(name, text);
-        let (keyring, asked) = prompt(&[Some("open sesame")]);
-        connect(&world, &peer, keyring).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(asked.load(Ordering::SeqCst), usize::from(text.contains("ENCRYPTED")), "{name}");
-    }
     world.write("config", "IdentityFile ~/.ssh/old\n");
     world.write("old", "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n");
     let peer = world.peer().await;
     let error = connect(&world, &peer, Arc::default()).await.expect_err("not supported");
     assert!(error.tried[0].contains("write it anew by `ssh-keygen -p -f`"), "{error}");
 }
-
-/// Key files as `ssh-keygen -m` writes them, made for this test; those that are locked are by `open sesame`.
-const FORMATS: [(&str, &str, &str); 5] = [
-    ("rsa_pem", include_str!("formats/rsa_pem"), include_str!("formats/rsa_pem.pub")),
-    ("rsa_pem_locked", include_str!("formats/rsa_pem_locked"), include_str!("formats/rsa_pem_locked.pub")),
-    ("ec_pem", include_str!("formats/ec_pem"), include_str!("formats/ec_pem.pub")),
-    ("ec_pkcs8", include_str!("formats/ec_pkcs8"), include_str!("formats/ec_pkcs8.pub")),
-    ("ec_pkcs8_locked", include_str!("formats/ec_pkcs8_locked"), include_str!("formats/ec_pkcs8_locked.pub")),
-];
