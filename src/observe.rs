@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::cloud::{CloudError, Session};
 use crate::kinds;
-use crate::kinds::kind::{Readiness, Seen};
+use crate::kinds::kind::Seen;
 use crate::model::{RemoteId, SiteAlias, SiteIdentity};
 
 /// What was seen of all sites.
@@ -99,7 +99,7 @@ async fn read_unlisted(
         .filter_map(|(name, id)| Some((name, id, kinds::by_name(name)?)))
         .filter(|(name, id, kind)| match objects.get(*name).and_then(|listed| listed.get(id)) {
             None => true,
-            Some(seen) => seen.fault.is_none() && matches!(kind.readiness(seen), Readiness::Failed(_)),
+            Some(seen) => kind.is_unexplained(seen),
         })
         .take(MOST_READS)
         .collect();

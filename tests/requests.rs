@@ -18,8 +18,10 @@ servers: { ground: { count: 2, flavor: m1.tiny, image: CC-Ubuntu24.04, networks:
 volumes: { ground: { size: 1, protect: false } }
 ";
 
-/// A row of the table: a block that is added, what in it is changed in place, and to what.
-const ROWS: [(&str, &str, &[(&str, &str)]); 10] = [
+/// A row of the table: its name, a block that is added, what in it is changed in place, and to what.
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const ROWS: [Row; 10] = [
     (
         "lease",
         "leases: { x: { duration: 1h, reservations: { ip: { floating_ips: { network: public } } } } }",

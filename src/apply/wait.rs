@@ -192,11 +192,16 @@ async fn look(
     kind: &'static dyn Kind,
     waiters: &[Waiter],
 ) -> Result<BTreeMap<RemoteId, Seen>, CloudError> {
-    if waiters.len() > MOST_READS {
-        return Ok(kind.list(session).await?.into_iter().map(|seen| (seen.id.clone(), seen)).collect());
-    }
     let mut seen = BTreeMap::new();
+    let by_list = waiters.len() > MOST_READS;
+    if by_list {
+        seen.extend(kind.list(session).await?.into_iter().map(|seen| (seen.id.clone(), seen)));
+    }
+    let told = |seen: Option<&Seen>| seen.is_none_or(|seen| !kind.is_unexplained(seen));
     for waiter in waiters {
+        if by_list && told(seen.get(&waiter.id)) {
+            continue;
+        }
         if let Some(found) = kind.read(session, &waiter.id).await? {
             seen.insert(waiter.id.clone(), found);
         }

@@ -300,6 +300,12 @@ pub trait Kind: Send + Sync + 'static {
         Readiness::Ready
     }
 
+    /// Whether it failed and does not say why. Nova's list is like that about a server that found no host; asked for that
+    /// server alone, Nova says why.
+    fn is_unexplained(&self, seen: &Seen) -> bool {
+        seen.fault.is_none() && matches!(self.readiness(seen), Readiness::Failed(_))
+    }
+
     /// All objects of this kind in the project, in as few requests as the service allows.
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError>;
 

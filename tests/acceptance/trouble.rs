@@ -37,6 +37,18 @@ fn a_server_that_fails_shows_why_and_is_replaced_by_the_next_apply() {
     assert_eq!(cloud.census(), "");
 }
 
+#[test]
+fn of_several_servers_that_fail_each_says_why() {
+    let cloud = TestCloud::with(
+        "leases: { lab: { duration: 4h, reservations: { node: { flavor: m1.tiny, amount: 1 } } } }
+servers: { node: { count: 5, lease: lab, image: CC-Ubuntu24.04, networks: [sharednet1] } }",
+    );
+    let ran = cloud.env.anole("apply spec.yaml --yes").exits(1).omits("not why");
+    assert_eq!(ran.stderr.matches("]: it failed: No valid host was found").count(), 4, "{ran:?}");
+    let failed = cloud.all("server").into_iter().filter(|server| server["status"] == "ERROR").count();
+    assert_eq!(failed, 4);
+}
+
 const ATTACHED: &str = "servers: { node: { flavor: m1.tiny, image: CC-Ubuntu24.04, networks: [sharednet1] } }
 volumes: { data: { size: 1 } }
 attachments: { data: { volume: data, server: node } }
