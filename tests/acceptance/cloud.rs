@@ -33,17 +33,7 @@ impl TestCloud {
     /// A project with nothing in it, and `spec.yaml`, whose site `kvm` it becomes. Its clouds.yaml has `test`, `mate` (a
     /// second user of the same project) and `other` (a user of another one).
     pub fn with(spec: &str) -> Self {
-        Self::with_settings(&[], spec)
-    }
-
-    /// The same, where the embedded cloud's transitions take a while, as they do on a real one.
-    pub fn unhurried(spec: &str) -> Self {
-        Self::with_settings(&[("ANOLE_EMBEDDED_SCALE", "0.5")], spec)
-    }
-
-    fn with_settings(settings: &[(&str, &str)], spec: &str) -> Self {
         let mut env = TestEnvironment::new();
-        settings.iter().for_each(|(name, value)| env.set(name, value));
         env.set("ANOLE_EMBEDDED", "0");
         env.set("OS_CLIENT_CONFIG_FILE", "clouds.yaml");
         let (ground, accounts) = Ground::new(&env);

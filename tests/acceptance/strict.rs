@@ -8,17 +8,21 @@ use super::sign_in::application_credential;
 
 #[test]
 fn a_token_that_expires_in_the_middle_of_an_apply_is_renewed() {
-    let cloud = TestCloud::unhurried("volumes: { data: { count: 24, size: 1, protect: false } }");
-    let words = "apply spec.yaml --yes --parallelism 1 -vv --log log.jsonl";
+    // One after the other, so that it takes longer than the lab's tokens live.
+    let after =
+        |number: usize| format!("v{number}: {{ size: 1, protect: false, depends_on: [volumes.v{}] }}", number - 1);
+    let rest: Vec<_> = (1..40).map(after).collect();
+    let cloud = TestCloud::with(&format!("volumes: {{ v0: {{ size: 1, protect: false }}, {} }}", rest.join(", ")));
+    let words = "apply spec.yaml --yes -vv --log log.jsonl";
     let mut child = cloud.env.command(words).spawn().expect("the binary runs");
     cloud.eventually("a first volume", || !cloud.fresh().all("volume").is_empty());
     cloud.expire_tokens();
     assert!(child.try_wait().expect("a child").is_none(), "the apply was over before its token was");
     let output = child.wait_with_output().expect("it ends");
-    crate::environment::Ran::new(words, output).exits(0).says("24 created");
+    crate::environment::Ran::new(words, output).exits(0).says("40 created");
     let log = cloud.env.read("log.jsonl");
     assert!(log.contains("signing in again"), "{log}");
-    assert_eq!(cloud.fresh().census(), "volume 24");
+    assert_eq!(cloud.fresh().census(), "volume 40");
     cloud.env.has_no_changes("spec.yaml");
 }
 
