@@ -10,7 +10,7 @@ const EVERYTHING: &str =
 
 fn set_quota(env: &TestEnvironment, instances: i64) {
     let target = format!("/compute/v2.1/os-quota-sets/{}", project_id("CHI-embedded"));
-    env.site().call("PUT", &target, json!({"quota_set": {"instances": instances}}));
+    env.site().operate("PUT", &target, json!({"quota_set": {"instances": instances}}));
 }
 
 #[test]

@@ -96,20 +96,35 @@ impl Site {
     /// Somebody else's request, of user `demo`. It must be granted.
     #[track_caller]
     pub fn call(&self, method: &str, target: &str, body: Json) -> Json {
+        self.call_as(&sign_in("demo", "demo", "CHI-embedded"), (method, target), &body)
+    }
+
+    /// A request of whoever operates the site. It must be granted.
+    #[track_caller]
+    pub fn operate(&self, method: &str, target: &str, body: Json) -> Json {
+        self.call_as(&sign_in("admin", "admin", "openstack"), (method, target), &body)
+    }
+
+    #[track_caller]
+    fn call_as(&self, who: &Json, (method, target): (&str, &str), body: &Json) -> Json {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let cloud = self.cloud();
-            let domain = json!({"name": "Default"});
-            let user = json!({"name": "demo", "password": "demo", "domain": domain});
-            let sign_in = json!({"auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {"name": "CHI-embedded", "domain": domain}}}});
-            let (_, token, _) = send(&cloud, ("POST", "/identity/v3/auth/tokens"), "", &sign_in).await;
-            let (status, _, answer) = send(&cloud, (method, target), &token, &body).await;
+            let (_, token, _) = send(&cloud, ("POST", "/identity/v3/auth/tokens"), "", who).await;
+            let (status, _, answer) = send(&cloud, (method, target), &token, body).await;
             assert!(status < 300, "{method} {target}: {status} {answer}");
             answer
         })
     }
+}
+
+/// What Keystone is sent to sign in with a password.
+pub fn sign_in(user: &str, password: &str, project: &str) -> Json {
+    let domain = json!({"name": "Default"});
+    let user = json!({"name": user, "password": password, "domain": domain});
+    json!({"auth": {
+        "identity": {"methods": ["password"], "password": {"user": user}},
+        "scope": {"project": {"name": project, "domain": domain}}}})
 }
 
 /// One request; gives the status, the token it made, and the body.

@@ -18,7 +18,6 @@ use super::values::{holds_unknown_ref, rebound, unknown_of, without_lost};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
 use crate::cloud::Session;
 use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Sides, Update};
-use crate::kinds::schema::{Field, RefChange};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Value};
 use crate::plan::bind::bind_fields;
@@ -373,14 +372,15 @@ impl Running<'_> {
         let id = self.recorded_id()?;
         let mut want = self.action.applied.clone();
         let mut changes = Vec::new();
-        let is_sole = |field: &Field| field.ty.reference() == Some(RefChange::Sole);
-        let sole = |name: &str| kind.schema().field(name).is_some_and(is_sole);
+        let sole = kind.schema().sole().map(|field| field.name);
         for change in &self.action.changes {
             let before = want.get(&change.field).cloned().unwrap_or(Value::Null);
-            let after = match () {
-                () if holds_unknown_ref(&change.after) => without_lost(&before, &change.after),
-                () if sole(&change.field) => Value::Null,
-                () => continue,
+            let after = if holds_unknown_ref(&change.after) {
+                without_lost(&before, &change.after)
+            } else if sole == Some(change.field.as_str()) {
+                Value::Null
+            } else {
+                continue;
             };
             changes.push(FieldChange { before, after: after.clone(), effect: Effect::Update, ..change.clone() });
             want.insert(change.field.clone(), after);

@@ -59,7 +59,10 @@ pub struct Session {
 }
 
 /// Lists by what was asked: each is asked for once, and whoever comes meanwhile waits for the same answer.
-type Lists = std::sync::Mutex<BTreeMap<String, Arc<OnceCell<Result<Vec<Json>, CloudError>>>>>;
+type Lists = std::sync::Mutex<BTreeMap<ListKey, Arc<OnceCell<Result<Vec<Json>, CloudError>>>>>;
+
+/// What tells one list from another: service, path, query, microversion.
+type ListKey = (Service, String, Vec<(String, String)>, Option<&'static str>);
 
 struct Inner {
     wire: Wire,
@@ -299,8 +302,8 @@ impl Session {
         let Some(shared) = &self.shared else { return self.pages(request, key).await };
         let list = {
             let mut lists = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            // Its debug text has all that tells one list from another, and no body.
-            lists.entry(format!("{key} {request:?}")).or_default().clone()
+            let list_key = (request.service, request.path.clone(), request.query.clone(), request.microversion);
+            lists.entry(list_key).or_default().clone()
         };
         list.get_or_init(|| self.pages(request, key)).await.clone()
     }
@@ -411,13 +414,16 @@ impl Session {
 /// Says what a service does not that fails on a text: most keep texts in databases that hold no character beyond the
 /// first 65,536 (measured on Neutron, Cinder and Blazar 2025.1, which answer 500).
 fn explain_text(error: CloudError, body: Option<&Json>) -> CloudError {
+    if error.status != Some(500) {
+        return error;
+    }
     let text = body.map(Json::to_string).unwrap_or_default();
     match text.chars().find(|char| *char > '\u{ffff}') {
-        Some(char) if error.status == Some(500) => error.hint(format!(
+        Some(char) => error.hint(format!(
             "the site most likely cannot keep the character `{char}`, as most cannot keep emoji: leave it out of names and \
              descriptions"
         )),
-        _ => error,
+        None => error,
     }
 }
 

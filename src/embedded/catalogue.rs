@@ -74,12 +74,16 @@ pub struct User {
     pub project: &'static str,
 }
 
-/// The users; each one's password is its name.
-pub const USERS: [User; 3] = [
+/// The users; each one's password is its name. The last one operates the site: it may set quotas.
+pub const USERS: [User; 4] = [
     User { name: "demo", project: "CHI-embedded" },
     User { name: "mate", project: "CHI-embedded" },
     User { name: "other", project: "CHI-other" },
+    User { name: OPERATOR, project: "openstack" },
 ];
+
+/// Who operates the site.
+const OPERATOR: &str = "admin";
 
 /// A UUID derived from what the object is called.
 #[must_use]
@@ -100,6 +104,12 @@ pub fn fixed_hex(what: &str, name: &str) -> String {
 #[must_use]
 pub fn user_id(name: &str) -> String {
     fixed_hex("user", name)
+}
+
+/// Whether that user operates the site.
+#[must_use]
+pub fn is_operator(user_id: &str) -> bool {
+    user_id == fixed_hex("user", OPERATOR)
 }
 
 /// A project's id.

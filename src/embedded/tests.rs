@@ -393,7 +393,10 @@ async fn volumes_grow_retype_and_stop_at_the_quota() {
     assert_eq!((over.status, &over.body["overLimit"]["retryAfter"]), (413, &json!("0")));
     let project = super::catalogue::project_id("CHI-embedded");
     let quota = format!("/volume/v3/os-quota-sets/{project}");
-    client.call("PUT", &quota, json!({"quota_set": {"volumes": 1}})).await;
+    let wanted = json!({"quota_set": {"volumes": 1}});
+    assert_eq!(client.call("PUT", &quota, wanted.clone()).await.status, 403);
+    let operator = client.sign_in("admin", "admin", "openstack").await.unwrap();
+    assert_eq!(client.with("PUT", &quota, wanted, &[("x-auth-token", &operator)]).await.status, 200);
     let over = client.call("POST", "/volume/v3/volumes", json!({"volume": {"size": 1}})).await;
     assert!(over.message().contains("Maximum number of volumes allowed (1) exceeded"), "{}", over.message());
     let limits = client.get(&format!("/volume/v3/{project}/limits")).await;

@@ -198,6 +198,8 @@ pub struct Who {
     pub project_id: String,
     /// An application credential without `unrestricted`.
     pub restricted: bool,
+    /// Whoever operates the site.
+    pub operator: bool,
 }
 
 /// All that a handler needs.

@@ -296,6 +296,12 @@ impl Schema {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// The field by which an object holds a target that has one such holder at a time.
+    #[must_use]
+    pub fn sole(&self) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.ty.reference() == Some(RefChange::Sole))
+    }
+
     /// The attribute of that name.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&'static Attribute> {

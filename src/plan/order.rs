@@ -177,11 +177,9 @@ impl Builder<'_> {
         let mut pairs = Vec::new();
         for action in self.actions.values() {
             let Some(kind) = kinds::by_name(&action.kind) else { continue };
-            let is_sole = |field: &str| {
-                kind.schema().field(field).is_some_and(|field| field.ty.reference() == Some(RefChange::Sole))
-            };
+            let Some(sole) = kind.schema().sole() else { continue };
             let update = self.find(&action.address, StepOperation::Update);
-            let rebinds = action.changes.iter().any(|change| is_sole(&change.field));
+            let rebinds = action.changes.iter().any(|change| change.field == sole.name);
             let (Some(update), Some(record), true) = (update, state.resources.get(&action.address), rebinds) else {
                 continue;
             };

@@ -1,12 +1,11 @@
-//! What a resource's parts mean for others: a subnet that goes takes the ports on it along; into one that comes, a
-//! router puts an interface.
+//! What happens to a resource for the sake of one that no field of it names: a subnet that goes takes the ports on it
+//! along; into one that comes, a router puts an interface; an address whose router is made anew is bound again.
 
 use super::decide::{Case, Planner};
 use super::known::keeps_object;
 use super::{Action, Reason, Verb};
 use crate::kinds;
 use crate::kinds::kind::{Effect, FieldChange};
-use crate::kinds::schema::{Field, RefChange};
 use crate::model::{Address, Fields, RemoteId, Target, Value};
 
 impl Planner<'_> {
@@ -53,9 +52,7 @@ impl Planner<'_> {
         let reason = Reason::TargetCreated { target: part.address.clone(), kind: part.kind.clone() };
         managed.then_some((change, reason))
     }
-}
 
-impl Planner<'_> {
     /// The change of an object that is bound by way of another one that is made anew: it is bound again.
     pub fn bound_again(
         &self,
@@ -64,8 +61,7 @@ impl Planner<'_> {
         changes: &[FieldChange],
     ) -> Option<(FieldChange, Reason)> {
         let follows = case.kind.follows();
-        let sole = |field: &&Field| field.ty.reference() == Some(RefChange::Sole);
-        let field = case.kind.schema().fields.iter().find(sole).filter(|_| !follows.is_empty())?.name;
+        let field = case.kind.schema().sole()?.name;
         let through = |action: &&Action| {
             let mut through = false;
             for value in live.values() {

@@ -6,23 +6,6 @@ use super::client::{described, has, text};
 use super::cloud::TestCloud;
 use super::made::{interfaces, rules};
 
-impl TestCloud {
-    /// The ids that anole has for resources of `spec.yaml`.
-    pub fn ids<const N: usize>(&self, addresses: [&str; N]) -> [String; N] {
-        addresses.map(|address| self.id(address))
-    }
-
-    /// Writes other blocks and applies them: these resources must be the objects that they were.
-    #[track_caller]
-    pub fn converges_keeping<const N: usize>(&self, addresses: [&str; N], blocks: &str) -> crate::environment::Ran {
-        let before = self.ids(addresses);
-        self.write_spec(blocks);
-        let ran = self.converge();
-        assert_eq!(self.ids(addresses), before);
-        ran
-    }
-}
-
 #[test]
 fn a_security_group() {
     let cloud = TestCloud::with(

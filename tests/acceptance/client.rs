@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
+use crate::site::sign_in;
+
 /// Who signs in, and to which project.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -54,16 +56,8 @@ impl Client {
         let none = BTreeMap::from([("identity".to_owned(), account.auth_url.clone())]);
         let mut client =
             Self { runtime, http, token: String::new(), urls: none, user_id: String::new(), project_id: String::new() };
-        let domain = json!({"name": "Default"});
-        let user = json!({"name": account.user, "password": account.password, "domain": domain});
-        let answer = client.ask(
-            "POST",
-            "identity",
-            "/auth/tokens",
-            &json!({"auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {"name": account.project, "domain": domain}}}}),
-        );
+        let body = sign_in(&account.user, &account.password, &account.project);
+        let answer = client.ask("POST", "identity", "/auth/tokens", &body);
         let (Some(token), body) = (answer.token.clone(), &answer.body["token"]) else { panic!("no token: {answer:?}") };
         client.token = token;
         client.user_id = text(&body["user"]["id"]);

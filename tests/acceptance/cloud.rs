@@ -108,6 +108,30 @@ impl TestCloud {
         self.env.id("spec.yaml", address)
     }
 
+    /// The ids that anole has for resources of `spec.yaml`.
+    pub fn ids<const N: usize>(&self, addresses: [&str; N]) -> [String; N] {
+        addresses.map(|address| self.id(address))
+    }
+
+    /// Writes other blocks and applies them: these resources must be the objects that they were.
+    #[track_caller]
+    pub fn converges_keeping<const N: usize>(&self, addresses: [&str; N], blocks: &str) -> crate::environment::Ran {
+        let before = self.ids(addresses);
+        self.write_spec(blocks);
+        let ran = self.converge();
+        assert_eq!(self.ids(addresses), before);
+        ran
+    }
+
+    /// The address leads to the server's port, and the volume is at the server.
+    #[track_caller]
+    pub fn serves(&self, server: &str, port: &str) {
+        let (server, port) = (self.id(server), self.id(port));
+        assert_eq!(self.only("floating_ip")["port_id"], port);
+        assert_eq!(self.one("port", &port)["device_id"], server);
+        assert_eq!(self.only("volume")["attachments"][0]["server_id"], server);
+    }
+
     /// The object that anole has for a resource of `spec.yaml`, as its service shows it.
     #[track_caller]
     pub fn object(&self, kind: &str, address: &str) -> Json {

@@ -22,8 +22,8 @@ pub struct Accounts {
 
 /// What the accounts live on.
 pub enum Ground {
-    /// A process that serves an embedded cloud, and its folder.
-    Embedded(Child, Site),
+    /// A process that serves an embedded cloud, its folder, and who operates it.
+    Embedded(Child, Site, Account),
     /// The real one.
     Lab,
 }
@@ -40,16 +40,17 @@ impl Ground {
 
     /// Sets a project's limits, as the site's operators would.
     pub fn set_quota(&self, client: &Client, service: &str, limits: &Json) {
-        match self {
-            Self::Embedded(..) => set_quota(client, &client.project_id, service, limits),
-            Self::Lab => set_quota(&operator(), &client.project_id, service, limits),
-        }
+        let operator = match self {
+            Self::Embedded(_, _, admin) => Arc::new(Client::sign_in(admin)),
+            Self::Lab => operator(),
+        };
+        set_quota(&operator, &client.project_id, service, limits);
     }
 
     /// Waits, or has the embedded cloud believe so.
     pub fn let_pass(&self, seconds: i64) {
         match self {
-            Self::Embedded(_, site) => site.advance(seconds),
+            Self::Embedded(_, site, _) => site.advance(seconds),
             Self::Lab => std::thread::sleep(Duration::from_secs(seconds.unsigned_abs())),
         }
     }
@@ -57,7 +58,7 @@ impl Ground {
     /// Has every token expire that was given out until now. The lab must have been started so that they soon do.
     pub fn expire_tokens(&self) {
         match self {
-            Self::Embedded(_, site) => site.advance(5 * 3600),
+            Self::Embedded(_, site, _) => site.advance(5 * 3600),
             Self::Lab => {
                 let seconds: Option<i64> = std::env::var("LAB_TOKEN_SECONDS").ok().and_then(|text| text.parse().ok());
                 self.let_pass(seconds.expect("LAB_TOKEN_SECONDS is how long the lab's tokens live") + 1);
@@ -68,7 +69,7 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        if let Self::Embedded(server, _) = self {
+        if let Self::Embedded(server, ..) = self {
             let _ = server.kill();
             let _ = server.wait();
         }
@@ -94,7 +95,7 @@ fn embedded(env: &TestEnvironment) -> (Ground, Accounts) {
         mate: account("mate", "CHI-embedded"),
         other: account("other", "CHI-other"),
     };
-    (Ground::Embedded(server, Site::new(folder)), accounts)
+    (Ground::Embedded(server, Site::new(folder), account("admin", "openstack")), accounts)
 }
 
 /// The lab's administrator, from its clouds.yaml.

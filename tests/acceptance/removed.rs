@@ -65,13 +65,11 @@ volumes: { data: { size: 1 } }
 attachments: { data: { volume: data, server: node } }
 ";
 
-/// The address leads to the server, which has the volume.
+/// There is one of each, at its place.
 #[track_caller]
 fn serves(cloud: &TestCloud) {
-    let server = cloud.only("server");
-    assert_eq!(cloud.only("port")["device_id"], server["id"]);
-    assert_eq!(cloud.only("floating_ip")["port_id"], cloud.only("port")["id"]);
-    assert_eq!(cloud.only("volume")["attachments"][0]["server_id"], server["id"]);
+    assert_eq!(cloud.census(), "floating_ip 1, port 1, server 1, volume 1");
+    cloud.serves("servers.node", "servers.node/port[sharednet1]");
 }
 
 #[test]

@@ -29,13 +29,6 @@ impl TestCloud {
             assert_ne!(id, old, "{new:?}");
         }
     }
-
-    /// The address leads to the server, and the volume is at it.
-    #[track_caller]
-    fn serves(&self, server: &str, port: &str) {
-        assert_eq!(self.only("floating_ip")["port_id"], Json::from(self.id(port)));
-        assert_eq!(self.only("volume")["attachments"][0]["server_id"], Json::from(self.id(server)));
-    }
 }
 
 const OUTSIDE: &str = "floating_ips: { node: { network: public, server: node } }

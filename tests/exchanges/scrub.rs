@@ -155,7 +155,8 @@ impl Scrub<'_> {
             return text;
         }
         let address = PATTERNS.address.replace_all(&text, |found: &regex::Captures<'_>| {
-            let given = found.get(1).is_some() || self.sent.contains(&found[0]);
+            let given =
+                found.get(1).is_some() || PATTERNS.address.find_iter(self.sent).any(|sent| sent.as_str() == &found[0]);
             if given { found[0].to_owned() } else { "<address>".to_owned() }
         });
         address.into_owned()

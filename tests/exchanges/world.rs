@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::words::Words;
+use crate::site;
 
 /// A request as it is sent.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,18 @@ pub struct Request {
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
+}
+
+impl Request {
+    /// The request for a token.
+    pub fn sign_in(identity: &str, name: &str, password: &str, project: &str) -> Self {
+        Self {
+            method: "POST".to_owned(),
+            url: format!("{identity}/v3/auth/tokens"),
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: Some(site::sign_in(name, password, project).to_string()),
+        }
+    }
 }
 
 /// An answer as it came.
@@ -110,18 +123,7 @@ impl World {
     }
 
     fn sign_in(&mut self, cloud: &mut dyn Cloud, identity: &str, region: &str, person: &Person) {
-        let domain = json!({"name": "Default"});
-        let user = json!({"name": person.name, "password": person.password, "domain": domain});
-        let body = json!({"auth": {
-            "identity": {"methods": ["password"], "password": {"user": user}},
-            "scope": {"project": {"name": person.project, "domain": domain}}}});
-        let request = Request {
-            method: "POST".to_owned(),
-            url: format!("{identity}/v3/auth/tokens"),
-            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-            body: Some(body.to_string()),
-        };
-        let answer = cloud.send(&request);
+        let answer = cloud.send(&Request::sign_in(identity, &person.name, &person.password, &person.project));
         assert_eq!(answer.status, 201, "{} signs in: {}", person.name, String::from_utf8_lossy(&answer.body));
         self.note_time(&answer);
         let token = answer.headers["x-subject-token"].clone();

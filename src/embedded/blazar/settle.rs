@@ -55,7 +55,7 @@ fn start(cx: &mut Cx<'_>, lease: &mut Json) {
     cx.who = Who {
         user_id: lease.text("user_id").to_owned(),
         project_id: lease.text("project_id").to_owned(),
-        restricted: false,
+        ..Who::default()
     };
     let project = lease["project_id"].clone();
     for one in lease.get_mut("reservations").and_then(Json::as_array_mut).into_iter().flatten() {

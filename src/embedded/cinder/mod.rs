@@ -219,6 +219,7 @@ fn quotas(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
             (*project, quota::usage(cx.state, project, Quotas::Volume, "in_use"))
         }
         (&Method::GET, [project]) => (*project, quota::limits(cx.state, project, Quotas::Volume)),
+        (&Method::PUT, [_]) if !cx.who.operator => return Err(not_allowed("volume_extension:quotas:update")),
         (&Method::PUT, [project]) => {
             let wanted = cx.call.json().and_then(|body| body.get("quota_set").cloned()).unwrap_or_default();
             quota::change(cx.state, project, Quotas::Volume, &wanted);

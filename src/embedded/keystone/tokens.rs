@@ -58,6 +58,7 @@ pub fn who(token: &Json) -> Who {
         user_id: token.text("user_id").to_owned(),
         project_id: token.text("project_id").to_owned(),
         restricted: token.get("credential").is_some_and(|credential| credential.flag("restricted")),
+        operator: catalogue::is_operator(token.text("user_id")),
     }
 }
 
@@ -176,8 +177,9 @@ fn grant(cx: &mut Cx<'_>, sign_in: SignIn, project: Option<String>) -> Reply {
     Reply::json(201, json!({"token": body})).header("x-subject-token", secret)
 }
 
-fn roles() -> Json {
-    json!(["member", "reader"].map(|name| json!({"id": fixed_hex("role", name), "name": name})))
+fn roles(operator: bool) -> Json {
+    let names: &[&str] = if operator { &["admin", "member", "reader"] } else { &["member", "reader"] };
+    names.iter().map(|name| json!({"id": fixed_hex("role", name), "name": name})).collect()
 }
 
 fn view(cx: &Cx<'_>, token: &Json, with_catalog: bool) -> Json {
@@ -197,7 +199,7 @@ fn view(cx: &Cx<'_>, token: &Json, with_catalog: bool) -> Json {
         let name = catalogue::project_name(project).unwrap_or_default();
         view.set("project", json!({"domain": domain, "id": project, "name": name}));
         view.set("is_domain", false);
-        view.set("roles", roles());
+        view.set("roles", roles(catalogue::is_operator(token.text("user_id"))));
         if with_catalog {
             view.set("catalog", catalog::catalog(cx, project));
         }

@@ -165,6 +165,7 @@ fn quotas(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
         (&Method::GET, [project, "details"]) => {
             Ok(Reply::ok(json!({"quota": quota::usage(cx.state, project, Quotas::Network, "used")})))
         }
+        (&Method::PUT, [_]) if !cx.who.operator => Err(policy("rule:update_quota")),
         (&Method::PUT, [project]) => {
             let wanted = wanted(cx, "quota")?;
             quota::change(cx.state, project, Quotas::Network, &wanted);

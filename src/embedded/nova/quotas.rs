@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::json;
 
+use super::not_allowed;
 use crate::embedded::quota::{self, Quotas};
 use crate::embedded::tables::Fields;
 use crate::embedded::wire::{Answer, Cx, Fault, Reply};
@@ -50,6 +51,7 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
             Ok(shown(cx, project, quota::usage(cx.state, project, Quotas::Compute, "in_use")))
         }
         (&Method::GET, [project, "defaults"]) => Ok(shown(cx, project, quota::limits(cx.state, "", Quotas::Compute))),
+        (&Method::PUT, [_]) if !cx.who.operator => Err(not_allowed("os-quota-sets:update")),
         (&Method::PUT, [project]) => {
             let wanted = cx.call.json().and_then(|body| body.get("quota_set").cloned()).unwrap_or_default();
             quota::change(cx.state, project, Quotas::Compute, &wanted);
