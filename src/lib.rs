@@ -21,6 +21,7 @@
 //! | [`state`] | what anole remembers: snapshot, journal, lock, recovery |
 //! | [`cloud`] | OpenStack sessions and thin clients |
 //! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
+//! | [`guest`] | inside servers: disks, filesystems, mounts, scripts |
 //! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
 //! | [`stamp`] | unique ids, and whose a stamp is |
 //! | [`engine`] | what the commands do, put together from the parts |
@@ -35,6 +36,7 @@ pub mod cloud;
 pub mod diagnostic;
 pub mod embedded;
 pub mod engine;
+pub mod guest;
 mod hex;
 pub mod kinds;
 pub mod model;

@@ -13,6 +13,7 @@ use futures_util::future::{try_join, try_join_all};
 use jiff::Timestamp;
 
 use crate::cloud::{CloudError, Session};
+use crate::guest::Facts;
 use crate::kinds;
 use crate::kinds::kind::Seen;
 use crate::model::{RemoteId, SiteAlias, SiteIdentity};
@@ -35,6 +36,26 @@ pub struct SiteView {
     pub objects: BTreeMap<String, BTreeMap<RemoteId, Seen>>,
     /// What names of undeclared objects may mean, by kind and name.
     pub lookups: BTreeMap<(String, String), Vec<Seen>>,
+    /// What was found inside servers, by the server's id.
+    pub guests: Guests,
+}
+
+/// What was found inside the servers of a site.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Guests {
+    /// Whether servers of this site are ever logged in to. If not, what would be done in them is recorded only.
+    pub reached: bool,
+    /// The servers that were asked.
+    pub seen: BTreeMap<RemoteId, Inside>,
+}
+
+/// What one server said.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inside {
+    /// This.
+    Facts(Facts),
+    /// Nothing, and why.
+    Silent(String),
 }
 
 /// What to look at in one site.
@@ -70,21 +91,27 @@ impl Observed {
 /// Whatever a service refuses: a plan made on half a picture would be wrong.
 pub async fn observe_site(session: &Session, interest: &Interest) -> Result<SiteView, CloudError> {
     let session = &session.for_one_look();
-    let lists = try_join_all(interest.kinds.iter().filter_map(|name| kinds::by_name(name)).map(|kind| async move {
-        let seen = kind.list(session).await?;
-        let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
-        Ok::<_, CloudError>((kind.schema().kind.to_owned(), by_id))
-    }));
+    let lists =
+        try_join_all(interest.kinds.iter().filter_map(|name| kinds::by_name(name)?.cloud()).map(|kind| async move {
+            let seen = kind.list(session).await?;
+            let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
+            Ok::<_, CloudError>((kind.schema().kind.to_owned(), by_id))
+        }));
     let lookups =
         try_join_all(
-            interest.lookups.iter().filter_map(|key| Some((key, kinds::by_name(&key.0)?))).map(
+            interest.lookups.iter().filter_map(|key| Some((key, kinds::by_name(&key.0)?.cloud()?))).map(
                 |(key, kind)| async move { Ok::<_, CloudError>((key.clone(), kind.lookup(session, &key.1).await?)) },
             ),
         );
     let (lists, lookups) = try_join(lists, lookups).await?;
     let mut objects: BTreeMap<_, _> = lists.into_iter().collect();
     read_unlisted(session, interest, &mut objects).await?;
-    Ok(SiteView { identity: session.identity().clone(), objects, lookups: lookups.into_iter().collect() })
+    Ok(SiteView {
+        identity: session.identity().clone(),
+        objects,
+        lookups: lookups.into_iter().collect(),
+        guests: Guests::default(),
+    })
 }
 
 /// Asks by id for recorded objects that no list showed, or not whole: an adopted object may belong to another project.
@@ -96,7 +123,7 @@ async fn read_unlisted(
     let unlisted: Vec<_> = interest
         .recorded
         .iter()
-        .filter_map(|(name, id)| Some((name, id, kinds::by_name(name)?)))
+        .filter_map(|(name, id)| Some((name, id, kinds::by_name(name)?.cloud()?)))
         .filter(|(name, id, kind)| match objects.get(*name).and_then(|listed| listed.get(id)) {
             None => true,
             Some(seen) => kind.is_unexplained(seen),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::ledger::LedgerError;
 use super::wait::WaitError;
 use crate::cloud::CloudError;
+use crate::guest::GuestError;
 
 /// How a step ended.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub enum StepError {
     /// It did not become ready, or did not go.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// What was to be done inside a server was not.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
     /// The journal could not be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -59,6 +63,7 @@ impl StepError {
             Self::Wait(WaitError::TooLong { .. }) => {
                 Some("it may still get there: the next apply carries on waiting".to_owned())
             }
+            Self::Guest(error) => error.hint(),
             Self::Changed { .. } => Some("plan again".to_owned()),
             Self::SeveralCandidates(_) => {
                 Some("import the right one, or delete the others, then apply again".to_owned())

@@ -1,8 +1,8 @@
 //! Finding what a create made when its answer was lost, or its process: by the stamp, or by looks where there is none.
 
 use crate::cloud::{CloudError, Session};
-use crate::kinds::Kind;
 use crate::kinds::kind::Seen;
+use crate::kinds::{CloudKind, Kind};
 use crate::model::{Fields, RemoteId};
 use crate::state::ResourceState;
 
@@ -10,7 +10,11 @@ use crate::state::ResourceState;
 ///
 /// # Errors
 /// When they cannot be listed.
-pub async fn alike(kind: &'static dyn Kind, session: &Session, fields: &Fields) -> Result<Vec<RemoteId>, CloudError> {
+pub async fn alike(
+    kind: &'static dyn CloudKind,
+    session: &Session,
+    fields: &Fields,
+) -> Result<Vec<RemoteId>, CloudError> {
     if !kind.has_twins() {
         return Ok(Vec::new());
     }

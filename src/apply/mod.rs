@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 mod end;
 pub mod event;
+mod guest;
 pub mod intents;
 pub mod known;
 pub mod ledger;

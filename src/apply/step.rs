@@ -17,8 +17,9 @@ use super::made::{alike, made_by};
 use super::values::{holds_unknown_ref, rebound, unknown_of, without_lost};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
 use crate::cloud::Session;
+use crate::guest::Guests;
 use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Sides, Update};
-use crate::kinds::{self, Kind};
+use crate::kinds::{self, CloudKind};
 use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Value};
 use crate::plan::bind::bind_fields;
 use crate::plan::{Action, StepOperation, Verb};
@@ -36,6 +37,8 @@ pub struct Shared {
     pub pollers: Pollers,
     /// Unique ids.
     pub ids: Arc<dyn Ids>,
+    /// Connections to servers.
+    pub servers: Guests,
     /// Who hears of it.
     pub events: mpsc::UnboundedSender<Event>,
     /// How many operations are under way at once; waits do not count.
@@ -56,7 +59,7 @@ pub struct Running<'a> {
 
 /// A create or update, ready to be asked for.
 struct Ready {
-    kind: &'static dyn Kind,
+    kind: &'static dyn CloudKind,
     session: Session,
     fields: Fields,
 }
@@ -87,6 +90,9 @@ impl Running<'_> {
     /// # Errors
     /// See [`StepError`]; what is known by then is recorded.
     pub async fn run(&self, operation: StepOperation) -> Result<End, StepError> {
+        if let Some(kind) = kinds::by_name(&self.action.kind).and_then(kinds::Kind::guest) {
+            return self.run_in_guest(kind, operation).await;
+        }
         match operation {
             StepOperation::Create => self.create().await,
             StepOperation::Await => {
@@ -100,15 +106,16 @@ impl Running<'_> {
         }
     }
 
-    fn kind(&self) -> Result<&'static dyn Kind, StepError> {
-        kinds::by_name(&self.action.kind).ok_or_else(|| StepError::Misfit(format!("no kind `{}`", self.action.kind)))
+    fn kind(&self) -> Result<&'static dyn CloudKind, StepError> {
+        let kind = kinds::by_name(&self.action.kind).and_then(kinds::Kind::cloud);
+        kind.ok_or_else(|| StepError::Misfit(format!("no service has kind `{}`", self.action.kind)))
     }
 
-    fn session(&self) -> Result<Session, StepError> {
+    pub(super) fn session(&self) -> Result<Session, StepError> {
         self.session_of(&self.action.site)
     }
 
-    fn session_of(&self, site: &SiteAlias) -> Result<Session, StepError> {
+    pub(super) fn session_of(&self, site: &SiteAlias) -> Result<Session, StepError> {
         self.shared.sessions.get(site).cloned().ok_or_else(|| StepError::Misfit(format!("no site `{site}`")))
     }
 
@@ -123,14 +130,18 @@ impl Running<'_> {
         recorded.or_else(|| self.action.id.clone()).ok_or_else(|| StepError::Misfit(format!("{address} has no object")))
     }
 
-    fn record_of_state(&self) -> Result<ResourceState, StepError> {
+    pub(super) fn record_of_state(&self) -> Result<ResourceState, StepError> {
         let address = &self.action.address;
         let record = self.shared.ledger.read(|loaded| loaded.state.resources.get(address).cloned());
         record.ok_or_else(|| StepError::Misfit(format!("{address} is not in the state")))
     }
 
-    /// Binds the fields to what is known now, and holds them against what the plan showed.
     fn bind(&self) -> Result<Ready, StepError> {
+        Ok(Ready { kind: self.kind()?, session: self.session()?, fields: self.bound()? })
+    }
+
+    /// Binds the fields to what is known now, and holds them against what the plan showed.
+    pub(super) fn bound(&self) -> Result<Fields, StepError> {
         let fields = self.shared.ledger.read(|loaded| bind_fields(&self.action.wanted, &Recorded(&loaded.state)));
         for (field, value) in &fields {
             if !value.is_known() {
@@ -141,7 +152,7 @@ impl Running<'_> {
                 return Err(StepError::Changed { field: field.clone() });
             }
         }
-        Ok(Ready { kind: self.kind()?, session: self.session()?, fields })
+        Ok(fields)
     }
 
     /// What an operation on this resource works with.
@@ -162,7 +173,7 @@ impl Running<'_> {
         }
     }
 
-    fn record(&self, id: RemoteId, uid: String, fields: &Fields) -> ResourceState {
+    pub(super) fn record(&self, id: RemoteId, uid: String, fields: &Fields) -> ResourceState {
         ResourceState {
             kind: self.action.kind.clone(),
             site: self.action.site.clone(),
@@ -235,7 +246,7 @@ impl Running<'_> {
     /// Carries on with a create whose answer was lost on the way: some take several requests.
     async fn make_whole(
         &self,
-        (kind, session): (&'static dyn Kind, &Session),
+        (kind, session): (&'static dyn CloudKind, &Session),
         record: ResourceState,
     ) -> Result<End, StepError> {
         let live = self.record_of_state()?.attributes;
@@ -261,7 +272,7 @@ impl Running<'_> {
     /// intent stays open: the service may still be at work, and the next apply looks again.
     async fn find_made(
         &self,
-        kind: &'static dyn Kind,
+        kind: &'static dyn CloudKind,
         session: &Session,
         record: &ResourceState,
         seen_before: &[RemoteId],
@@ -303,7 +314,8 @@ impl Running<'_> {
 
     async fn wait(&self, site: &SiteAlias, id: &RemoteId, goal: Goal) -> Result<Arrived, WaitError> {
         let session = self.shared.sessions.get(site);
-        let (Some(session), Some(kind)) = (session, kinds::by_name(&self.action.kind)) else {
+        let (Some(session), Some(kind)) = (session, kinds::by_name(&self.action.kind).and_then(kinds::Kind::cloud))
+        else {
             return Err(WaitError::Vanished("the plan does not fit this anole".to_owned()));
         };
         let (status, mut words) = mpsc::unbounded_channel();
@@ -327,7 +339,7 @@ impl Running<'_> {
         self.put_record(ResourceState { status, attributes, ..record }).await
     }
 
-    async fn put_record(&self, record: ResourceState) -> Result<(), LedgerError> {
+    pub(super) async fn put_record(&self, record: ResourceState) -> Result<(), LedgerError> {
         let entry = Entry::Put { address: self.action.address.clone(), resource: Box::new(record) };
         self.shared.ledger.record(vec![entry]).await
     }
@@ -340,7 +352,8 @@ impl Running<'_> {
         });
         let attributes = self.action.live.clone();
         let record = ResourceState { attributes, ..self.record(id.clone(), uid.clone(), &fields) };
-        let changes = rebound(&self.action.changes, &fields);
+        let mut changes = rebound(&self.action.changes, &fields);
+        changes.retain(|change| change.effect != Effect::Record);
         {
             let _slot = self.shared.slots.acquire().await;
             self.intend(Operation::Update, &record, Vec::new()).await?;
@@ -417,7 +430,7 @@ impl Running<'_> {
     }
 
     /// Changes the state only.
-    async fn record_only(&self) -> Result<End, StepError> {
+    pub(super) async fn record_only(&self) -> Result<End, StepError> {
         let address = self.action.address.clone();
         let entry = match self.action.verb {
             Verb::Release | Verb::Forget => Entry::Remove { address },
@@ -430,12 +443,21 @@ impl Running<'_> {
                 Entry::Put { address, resource: Box::new(record) }
             }
             _ => {
+                let old = self.record_of_state()?;
+                let recorded = self.action.changes.iter().filter(|change| change.effect == Effect::Record);
+                let mut applied = old.applied.clone();
+                if recorded.clone().next().is_some() {
+                    let fields = self.bound()?;
+                    let news = recorded.filter_map(|change| fields.get_key_value(&change.field));
+                    applied.extend(news.map(|(field, value)| (field.clone(), value.clone())));
+                }
                 let record = ResourceState {
+                    applied,
                     protect: self.action.protect,
                     origin: self.action.origin,
                     attributes: self.action.live.clone(),
                     needs: self.action.needs.clone(),
-                    ..self.record_of_state()?
+                    ..old
                 };
                 Entry::Put { address, resource: Box::new(record) }
             }
@@ -444,7 +466,7 @@ impl Running<'_> {
         Ok(End::Done)
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         let _ = self.shared.events.send(event);
     }
 }

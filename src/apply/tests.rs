@@ -127,6 +127,7 @@ impl Rig {
             ledger: ledger.clone(),
             pollers: Pollers::default(),
             ids: Arc::new(SystemIds::new()),
+            servers: crate::guest::Guests::default(),
             events,
             slots: Arc::new(Semaphore::new(8)),
             wait_for_start: false,
@@ -155,7 +156,7 @@ impl Rig {
     }
 
     async fn count(&self, site: &str, kind: &str) -> usize {
-        let kind = crate::kinds::by_name(kind).unwrap();
+        let kind = crate::kinds::by_name(kind).and_then(crate::kinds::Kind::cloud).unwrap();
         kind.list(&self.sessions[&SiteAlias::from(site)]).await.unwrap().len()
     }
 }

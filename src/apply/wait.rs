@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::cloud::{CloudError, Session};
-use crate::kinds::Kind;
+use crate::kinds::CloudKind;
 use crate::kinds::kind::{Readiness, Seen};
 use crate::model::{RemoteId, SiteAlias};
 
@@ -97,7 +97,7 @@ impl Pollers {
     pub async fn wait(
         &self,
         (site, session): (&SiteAlias, &Session),
-        kind: &'static dyn Kind,
+        kind: &'static dyn CloudKind,
         id: &RemoteId,
         goal: Goal,
         status: mpsc::UnboundedSender<String>,
@@ -133,7 +133,7 @@ impl Pollers {
         &self,
         key: &(SiteAlias, &'static str),
         session: &Session,
-        kind: &'static dyn Kind,
+        kind: &'static dyn CloudKind,
     ) -> mpsc::UnboundedSender<Waiter> {
         let mut pollers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pollers
@@ -147,7 +147,7 @@ impl Pollers {
     }
 }
 
-async fn poll(session: Session, kind: &'static dyn Kind, mut newcomers: mpsc::UnboundedReceiver<Waiter>) {
+async fn poll(session: Session, kind: &'static dyn CloudKind, mut newcomers: mpsc::UnboundedReceiver<Waiter>) {
     let mut waiters: Vec<Waiter> = Vec::new();
     let mut interval = FIRST;
     // Services in this process are done at once, and are not slowed down by questions.
@@ -189,7 +189,7 @@ async fn poll(session: Session, kind: &'static dyn Kind, mut newcomers: mpsc::Un
 
 async fn look(
     session: &Session,
-    kind: &'static dyn Kind,
+    kind: &'static dyn CloudKind,
     waiters: &[Waiter],
 ) -> Result<BTreeMap<RemoteId, Seen>, CloudError> {
     let mut seen = BTreeMap::new();
@@ -211,7 +211,7 @@ async fn look(
 
 impl Waiter {
     /// Answers if the wait is over; else goes on waiting.
-    fn check(mut self, kind: &dyn Kind, seen: &BTreeMap<RemoteId, Seen>, clock: Timestamp) -> Option<Self> {
+    fn check(mut self, kind: &dyn CloudKind, seen: &BTreeMap<RemoteId, Seen>, clock: Timestamp) -> Option<Self> {
         let now = Instant::now();
         let seen = seen.get(&self.id);
         let end = match (seen, self.goal) {

@@ -12,6 +12,7 @@ use crate::apply::Outcome;
 use crate::cloud::Environment;
 use crate::diagnostic::{Diagnostics, Severity, Sources, render};
 use crate::engine::{self, Error, Planned, Ready, RunOptions, Settings};
+use crate::guest::Guests;
 use crate::kinds;
 use crate::kinds::schema::Schema;
 use crate::plan::{IncludeProtected, PlanOptions};
@@ -45,6 +46,7 @@ impl Context {
         let variables =
             VariableInputs { flags, files: self.global.variable_files.clone(), env: environment.vars.clone() };
         Settings {
+            servers: Guests::new(None),
             base,
             specs: specs.to_vec(),
             state: self.global.state.clone(),

@@ -202,6 +202,15 @@ pub async fn rebuild(session: &Session, id: &str, image: &str) -> Result<(), Clo
     session.send(post(format!("/servers/{}/action", segment(id)), body)).await.map(drop)
 }
 
+/// The last lines of a server's console log; none where the site keeps none.
+///
+/// # Errors
+/// Those of the request.
+pub async fn console_log(session: &Session, id: &str, lines: u32) -> Result<Option<String>, CloudError> {
+    let body = json!({ "os-getConsoleOutput": { "length": lines } });
+    found(session.send(post(format!("/servers/{}/action", segment(id)), body).repeatable()).await, "output")
+}
+
 /// Asks for a server's deletion.
 ///
 /// # Errors

@@ -28,7 +28,9 @@ pub async fn extend_lease(settings: &Settings, name: &str, more: Duration) -> Re
         return Err(Error::refused(format!("the state has no {address}"), "`anole state list` shows what it has"));
     };
     let signed = look::sign_in(&loaded, settings, &state.state).await?;
-    let (Some(session), Some(kind)) = (signed.sessions.get(&record.site), kinds::by_name("lease")) else {
+    let (Some(session), Some(kind)) =
+        (signed.sessions.get(&record.site), kinds::by_name("lease").and_then(kinds::Kind::cloud))
+    else {
         return Err(Error::refused(format!("the spec has no site `{}`", record.site), "declare it"));
     };
     let failed = |error| Error::Site { site: record.site.clone(), error };

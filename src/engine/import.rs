@@ -35,8 +35,12 @@ pub async fn import(settings: &Settings, address: &Address, id: &RemoteId) -> Re
             "write its block first, as it is; `import` fills in the object",
         ));
     };
-    let (Some(kind), Some(session)) = (kinds::by_name(resource.kind), signed.sessions.get(&resource.site)) else {
-        return Err(Error::refused(format!("{address} cannot be imported"), "check its site"));
+    let kind = kinds::by_name(resource.kind).and_then(kinds::Kind::cloud);
+    let (Some(kind), Some(session)) = (kind, signed.sessions.get(&resource.site)) else {
+        return Err(Error::refused(
+            format!("{address} cannot be imported: no service of the cloud has it"),
+            "an apply looks into the server, and takes what is there already",
+        ));
     };
     let site = resource.site.clone();
     let seen = kind.read(session, id).await.map_err(|error| Error::Site { site: site.clone(), error })?;

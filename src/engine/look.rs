@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Error, Loaded, Settings, sites};
 use crate::cloud::Session;
 use crate::diagnostic::{FileId, Span};
-use crate::kinds;
+use crate::kinds::{self, Kind};
 use crate::model::{SiteAlias, SiteIdentity, Target};
 use crate::observe::{Interest, Observed, observe_site};
 use crate::plan::PlanOptions;
@@ -103,7 +103,8 @@ pub(super) fn everything(desired: &Desired, sessions: &BTreeMap<SiteAlias, Sessi
     let mut interests = interests(desired, &none, false);
     for (alias, session) in sessions {
         let interest = interests.entry(alias.clone()).or_default();
-        let manageable = kinds::KINDS.iter().filter(|kind| kind.manageable() && session.has(kind.service()));
+        let offered = |kind: &dyn Kind| kind.cloud().is_some_and(|cloud| session.has(cloud.service()));
+        let manageable = kinds::KINDS.iter().filter(|kind| kind.manageable() && offered(**kind));
         interest.kinds.extend(manageable.map(|kind| kind.schema().kind.to_owned()));
     }
     interests

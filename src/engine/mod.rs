@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cloud::Environment;
 use crate::diagnostic::{Diagnostics, Sources};
+use crate::guest::Guests;
 use crate::kinds;
 use crate::model::{Json, SiteAlias, SiteIdentity};
 use crate::resolve::{self, Desired, Files, Inputs};
@@ -26,6 +27,7 @@ use crate::state::{self, State, StateStore};
 mod error;
 mod extend;
 mod import;
+mod inside;
 mod look;
 mod planning;
 mod recover;
@@ -57,6 +59,8 @@ pub struct Settings {
     pub variables: VariableInputs,
     /// Whether every site is the embedded cloud.
     pub embedded: bool,
+    /// Connections to servers.
+    pub servers: Guests,
     /// The process's environment.
     pub environment: Environment,
 }

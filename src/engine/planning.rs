@@ -6,12 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::inside;
 use super::look::{self, Signed};
 use super::{Error, Loaded, Settings, fresh_state, load};
 use crate::apply::Event;
 use crate::apply::intents::{self, Resolution};
 use crate::cloud::Session;
 use crate::diagnostic::{Diagnostic, Diagnostics, Sources};
+use crate::guest::Guests;
 use crate::model::{Json, SiteAlias};
 use crate::observe::Observed;
 use crate::plan::{Plan, PlanError, PlanOptions, Report, plan as make_plan};
@@ -36,6 +38,7 @@ pub struct Planned {
     /// How many requests it took, by service.
     pub requests: u64,
     pub(super) sessions: BTreeMap<SiteAlias, Session>,
+    pub(super) servers: Guests,
     pub(super) resolution: Resolution,
 }
 
@@ -60,9 +63,10 @@ pub(super) async fn make(
     patient: Option<&mpsc::UnboundedSender<Event>>,
 ) -> Result<Planned, Error> {
     let signed = look::sign_in(&loaded, settings, &state.state).await?;
-    let (observed, resolution) = settle(&signed, &state, options, patient).await?;
+    let (mut observed, resolution) = settle(&signed, &state, options, patient).await?;
     let mut resolved = state.clone();
     resolution.entries.iter().cloned().for_each(|entry| resolved.fold(entry));
+    inside::look_inside(&mut observed, &signed, &resolved.state, (settings, options)).await;
     let (plan, report) = make_plan(&signed.desired, &observed, &resolved.state, options)
         .map_err(|problems| unplanned(problems, &signed.desired, &loaded.sources))?;
     let requests = signed.sessions.values().flat_map(|session| session.request_count().into_values()).sum();
@@ -75,6 +79,7 @@ pub(super) async fn make(
         notices: resolution.notices.clone(),
         requests,
         sessions: signed.sessions,
+        servers: settings.servers.clone(),
         resolution,
     })
 }

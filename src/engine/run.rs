@@ -133,6 +133,7 @@ impl Ready {
             ledger: ledger.clone(),
             pollers: Pollers::default(),
             ids: ids(),
+            servers: self.planned.servers.clone(),
             events,
             slots: Arc::new(Semaphore::new(options.parallelism.max(1))),
             wait_for_start: options.wait,

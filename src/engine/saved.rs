@@ -149,6 +149,7 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
         }
     }
     Ok(Planned {
+        servers: settings.servers.clone(),
         report: saved.report.clone(),
         previous_variables: state.state.variables.clone(),
         diagnostics: Diagnostics::default(),

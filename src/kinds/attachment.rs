@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::kind::{Kind, Mistake, OpCx, Readiness, Seen, Update};
+use super::kind::{CloudKind, DerivedPart, Kind, Mistake, OpCx, Place, Readiness, Seen, Update};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use super::volume::serial;
 use crate::cloud::{CloudError, ErrorKind, Service, Session, cinder, nova};
-use crate::model::{Fields, RemoteId, Value};
+use crate::model::{Address, Fields, RemoteId, Value};
+
+mod derive;
 
 /// A volume attached to a server.
 pub struct Attachment;
@@ -42,6 +44,12 @@ static SCHEMA: Schema = Schema {
             "The filesystem to make on the volume, only if anole made the volume and it is blank.",
         )
         .ignore(),
+        field(
+            "partition",
+            Type::Bool,
+            "Whether a new filesystem is made on a partition over the whole volume, the default, or on the bare volume.",
+        )
+        .ignore(),
         field("mount", Type::Struct(MOUNT), "Where the server mounts it, now and after every boot.").ignore(),
     ],
     attributes: &[
@@ -55,30 +63,6 @@ static SCHEMA: Schema = Schema {
     lookup: false,
     name: NameRule::None,
 };
-
-/// What is to be done in the guest, in words, in order. Steps that need nothing done are not among them.
-#[must_use]
-pub fn guest_steps(fields: &Fields) -> Vec<String> {
-    let mut steps = Vec::new();
-    if let Some(filesystem) = fields.get("filesystem").and_then(Value::as_str) {
-        steps.push(format!("make an {filesystem} filesystem on the volume, if it is blank"));
-    }
-    if let Some(mount) = fields.get("mount").and_then(Value::as_map) {
-        let text = |key: &str| mount.get(key).and_then(Value::as_str);
-        let read_only = mount.get("read_only").and_then(Value::as_bool).unwrap_or(false);
-        let how = if read_only { ", for reading only" } else { "" };
-        steps.push(format!("mount it at {}{how}", text("path").unwrap_or("a path known after apply")));
-        let owner = match (text("owner"), text("group")) {
-            (Some(owner), Some(group)) => Some(format!("{owner}:{group}")),
-            (Some(owner), None) => Some(owner.to_owned()),
-            (None, Some(group)) => Some(format!("group {group}")),
-            (None, None) => None,
-        };
-        steps.extend(owner.map(|owner| format!("give it to {owner}")));
-        steps.extend(text("mode").map(|mode| format!("set its permissions to {mode}")));
-    }
-    steps
-}
 
 fn id(server: &str, volume: &str) -> RemoteId {
     RemoteId(format!("{server}/{volume}"))
@@ -151,14 +135,13 @@ async fn held_elsewhere(session: &Session, volume: &cinder::Volume, server: &str
     Some(error.hint("unmount it there, detach it, and apply again"))
 }
 
-#[async_trait]
 impl Kind for Attachment {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Compute
+    fn place(&self) -> Place {
+        Place::Cloud(&Attachment)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -167,8 +150,8 @@ impl Kind for Attachment {
         }
     }
 
-    fn recorded(&self, fields: &Fields) -> Vec<String> {
-        guest_steps(fields)
+    fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        derive::mount(address, fields).into_iter().collect()
     }
 
     /// Without twins: a volume is attached to a server once.
@@ -186,6 +169,13 @@ impl Kind for Attachment {
             // in-use, and what may happen to an attached volume: extending, retyping, backing-up.
             _ => Readiness::Ready,
         }
+    }
+}
+
+#[async_trait]
+impl CloudKind for Attachment {
+    fn service(&self) -> Service {
+        Service::Compute
     }
 
     fn least_wait(&self) -> Duration {
@@ -265,21 +255,6 @@ mod tests {
     fn mount(pairs: &[(&str, Value)]) -> Fields {
         let mount = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         Fields::from([("filesystem".to_owned(), "ext4".into()), ("mount".to_owned(), Value::Map(mount))])
-    }
-
-    #[test]
-    fn guest_steps_read_as_they_are_done() {
-        let fields = mount(&[("path", "/mnt/block".into()), ("owner", "cc".into()), ("mode", "0750".into())]);
-        assert_eq!(
-            guest_steps(&fields),
-            [
-                "make an ext4 filesystem on the volume, if it is blank",
-                "mount it at /mnt/block",
-                "give it to cc",
-                "set its permissions to 0750"
-            ]
-        );
-        assert_eq!(guest_steps(&Fields::new()), Vec::<String>::new());
     }
 
     #[test]

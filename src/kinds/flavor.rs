@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::image::only_looked_up;
-use super::kind::{Kind, OpCx, Seen, Update};
+use super::kind::{CloudKind, Kind, OpCx, Place, Seen, Update};
 use super::schema::{NameRule, Schema, attribute};
 use crate::cloud::{CloudError, Service, Session, nova};
 use crate::model::{Fields, RemoteId, Value};
@@ -48,18 +48,24 @@ fn seen(flavor: nova::Flavor) -> Seen {
     }
 }
 
-#[async_trait]
 impl Kind for Flavor {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Compute
+    fn place(&self) -> Place {
+        Place::Cloud(&Flavor)
     }
 
     fn manageable(&self) -> bool {
         false
+    }
+}
+
+#[async_trait]
+impl CloudKind for Flavor {
+    fn service(&self) -> Service {
+        Service::Compute
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

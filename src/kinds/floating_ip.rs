@@ -14,7 +14,8 @@ use serde_json::{Map, json};
 use tokio::sync::Mutex;
 
 use super::kind::{
-    Claim, Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields,
+    Claim, CloudKind, Effect, FieldChange, Kind, Mistake, OpCx, Place, Readiness, Refused, Seen, Sides, Update,
+    diff_fields,
 };
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
@@ -73,18 +74,13 @@ static SCHEMA: Schema = Schema {
     name: NameRule::None,
 };
 
-#[async_trait]
 impl Kind for FloatingIp {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Network
-    }
-
-    fn gone_when_deleted(&self) -> bool {
-        true
+    fn place(&self) -> Place {
+        Place::Cloud(&FloatingIp)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -108,6 +104,10 @@ impl Kind for FloatingIp {
         Some(Claim { field: "address", value: value.clone(), or_create: false })
     }
 
+    fn opens_way_to(&self) -> Option<&'static str> {
+        Some("server")
+    }
+
     fn follows(&self) -> &'static [&'static str] {
         &["router"]
     }
@@ -124,6 +124,17 @@ impl Kind for FloatingIp {
             "ERROR" => Readiness::Failed("Neutron could not set the address up".to_owned()),
             _ => Readiness::Ready,
         }
+    }
+}
+
+#[async_trait]
+impl CloudKind for FloatingIp {
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::kind::{Kind, OpCx, Readiness, Seen, Update};
+use super::kind::{CloudKind, Kind, OpCx, Place, Readiness, Seen, Update};
 use super::schema::{NameRule, Schema, attribute};
 use crate::cloud::{CloudError, Service, Session, glance, shapes};
 use crate::model::{Fields, RemoteId, Value};
@@ -51,14 +51,13 @@ pub(super) fn only_looked_up(kind: &str) -> CloudError {
     CloudError::config(format!("anole looks up {kind}s and neither makes, changes nor deletes them"))
 }
 
-#[async_trait]
 impl Kind for Image {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Image
+    fn place(&self) -> Place {
+        Place::Cloud(&Image)
     }
 
     fn manageable(&self) -> bool {
@@ -73,6 +72,13 @@ impl Kind for Image {
             "deleted" | "pending_delete" => Readiness::Ended("deleted".to_owned()),
             _ => Readiness::Ready,
         }
+    }
+}
+
+#[async_trait]
+impl CloudKind for Image {
+    fn service(&self) -> Service {
+        Service::Image
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 
-use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen, Sides, Update};
+use super::kind::{CloudKind, Effect, FieldChange, Kind, Mistake, OpCx, Place, Refused, Seen, Sides, Update};
 use super::schema::{NameRule, Schema, Type, attribute, field};
 use crate::cloud::{CloudError, ErrorKind, Service, Session, nova, shapes};
 use crate::model::{Fields, RemoteId, Value};
@@ -64,14 +64,13 @@ fn seen(session: &Session, keypair: nova::Keypair) -> Seen {
     }
 }
 
-#[async_trait]
 impl Kind for Keypair {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Compute
+    fn place(&self) -> Place {
+        Place::Cloud(&Keypair)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -120,6 +119,13 @@ impl Kind for Keypair {
 
     fn has_twins(&self) -> bool {
         true
+    }
+}
+
+#[async_trait]
+impl CloudKind for Keypair {
+    fn service(&self) -> Service {
+        Service::Compute
     }
 
     fn gone_when_deleted(&self) -> bool {

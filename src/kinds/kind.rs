@@ -1,7 +1,8 @@
 //! The contract between the engine and a kind of resource.
 //!
-//! A kind is a table of fields ([`Schema`]), a few pure functions and five operations. The engine decodes, diffs,
-//! orders, journals, retries and waits; a kind only says what its service calls things.
+//! A kind is a table of fields ([`Schema`]), a few pure functions ([`Kind`]), and its operations: five on a service of the
+//! cloud ([`CloudKind`]), or two inside a server ([`GuestKind`]). The engine decodes, diffs, orders, journals, retries and
+//! waits; a kind only says what its service calls things.
 //!
 //! Invariants for every implementation:
 //! - The pure functions do no IO and read no clock.
@@ -19,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::guest::GuestKind;
 use super::schema::{OnChange, RefChange, Schema};
 use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
@@ -63,6 +65,8 @@ pub enum Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
+    /// The state remembers it; nothing is asked of a service.
+    Record,
     /// The service changes it on the object.
     Update,
     /// The object must be made again.
@@ -173,14 +177,32 @@ pub struct Update<'a> {
     pub changes: &'a [FieldChange],
 }
 
-/// A kind of resource. See the module's invariants.
-#[async_trait]
+/// Where a kind's objects are, and how they are worked on there.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// In a service of the cloud.
+    Cloud(&'static dyn CloudKind),
+    /// Inside a server.
+    Guest(&'static dyn GuestKind),
+}
+
+/// A kind of resource: its table, and what is pure about it. See the module's invariants.
 pub trait Kind: Send + Sync + 'static {
     /// The table of its fields.
     fn schema(&self) -> &'static Schema;
 
-    /// The service whose API it is.
-    fn service(&self) -> Service;
+    /// Where its objects are.
+    fn place(&self) -> Place;
+
+    /// The half of it that works on a service, if that is where its objects are.
+    fn cloud(&self) -> Option<&'static dyn CloudKind> {
+        if let Place::Cloud(kind) = self.place() { Some(kind) } else { None }
+    }
+
+    /// The half of it that works inside servers, if that is where its objects are.
+    fn guest(&self) -> Option<&'static dyn GuestKind> {
+        if let Place::Guest(kind) = self.place() { Some(kind) } else { None }
+    }
 
     /// Whether objects of this kind can be made and unmade; others are only looked up.
     fn manageable(&self) -> bool {
@@ -212,12 +234,6 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
-    /// Steps of this block that are recorded and shown, but not carried out by this version.
-    fn recorded(&self, fields: &Fields) -> Vec<String> {
-        let _ = fields;
-        Vec::new()
-    }
-
     /// For kinds whose objects carry no stamp: whether `seen` may be what a create with these (bound) fields made.
     /// `None` for kinds that are stamped.
     fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
@@ -231,26 +247,16 @@ pub trait Kind: Send + Sync + 'static {
         false
     }
 
-    /// How long an object may take to become ready, or to go.
-    fn patience(&self) -> Duration {
-        Duration::from_secs(600)
-    }
-
-    /// How long an object takes to become ready, or to go, at the very least: nobody looks before that.
-    fn least_wait(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
-    fn gone_when_deleted(&self) -> bool {
-        false
-    }
-
     /// Kinds whose declared resources of the same site come before this kind's, though no field names them: an
     /// address can be bound only once a router connects its server's network, and that router deleted only after. One
     /// that goes through such a resource, by its live attribute, lets go of its target while that is made anew.
     fn follows(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// The field that names a server to which an object of this kind opens the way: work inside that server comes after.
+    fn opens_way_to(&self) -> Option<&'static str> {
+        None
     }
 
     /// The differences, field by field. `ignore_changes` is applied by the caller.
@@ -304,6 +310,28 @@ pub trait Kind: Send + Sync + 'static {
     /// server alone, Nova says why.
     fn is_unexplained(&self, seen: &Seen) -> bool {
         seen.fault.is_none() && matches!(self.readiness(seen), Readiness::Failed(_))
+    }
+}
+
+/// The half of a kind whose objects a service of the cloud keeps.
+#[async_trait]
+pub trait CloudKind: Kind {
+    /// The service whose API it is.
+    fn service(&self) -> Service;
+
+    /// How long an object may take to become ready, or to go.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    /// How long an object takes to become ready, or to go, at the very least: nobody looks before that.
+    fn least_wait(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
+    fn gone_when_deleted(&self) -> bool {
+        false
     }
 
     /// All objects of this kind in the project, in as few requests as the service allows.
@@ -361,6 +389,7 @@ pub fn field_effect(field: &super::schema::Field) -> Option<Effect> {
     match (field.ty.reference(), field.change) {
         (_, OnChange::Ignore) | (Some(RefChange::Order), _) => None,
         (Some(RefChange::Replace), _) | (None, OnChange::Replace) => Some(Effect::Replace),
+        (None, OnChange::Record) => Some(Effect::Record),
         _ => Some(Effect::Update),
     }
 }

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update};
+use super::kind::{
+    CloudKind, Effect, FieldChange, Kind, Mistake, OpCx, Place, Readiness, Refused, Seen, Sides, Update,
+};
 use super::schema::{Attribute, Field, NameRule, Schema, Type, attribute, field};
 use crate::cloud::{CloudError, ErrorKind, Service, Session, blazar, shapes};
 use crate::model::{Fields, RemoteId, Value};
@@ -215,14 +217,13 @@ fn check_times(fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-#[async_trait]
 impl Kind for Lease {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Reservation
+    fn place(&self) -> Place {
+        Place::Cloud(&Lease)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -284,6 +285,13 @@ impl Kind for Lease {
 
     fn has_twins(&self) -> bool {
         true
+    }
+}
+
+#[async_trait]
+impl CloudKind for Lease {
+    fn service(&self) -> Service {
+        Service::Reservation
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

@@ -3,11 +3,13 @@
 pub mod attachment;
 pub mod flavor;
 pub mod floating_ip;
+pub mod guest;
 pub mod image;
 pub mod keypair;
 pub mod kind;
 pub mod lease;
 mod metadata;
+pub mod mount;
 pub mod network;
 mod neutron;
 pub mod port;
@@ -18,7 +20,7 @@ pub mod server;
 pub mod subnet;
 pub mod volume;
 
-pub use kind::Kind;
+pub use kind::{CloudKind, Kind};
 
 /// Every kind, in the order in which a plan shows them.
 pub static KINDS: &[&dyn Kind] = &[
@@ -33,6 +35,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &server::Server,
     &floating_ip::FloatingIp,
     &attachment::Attachment,
+    &mount::Mount,
     &image::Image,
     &flavor::Flavor,
 ];

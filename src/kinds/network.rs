@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::kind::{DerivedPart, Kind, Mistake, OpCx, Readiness, Seen, Update};
+use super::kind::{CloudKind, DerivedPart, Kind, Mistake, OpCx, Place, Readiness, Seen, Update};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, OnChange, Schema, Type, attribute, field};
 use super::{router, subnet};
@@ -55,18 +55,13 @@ const SUBNET: &[Field] = &[
     field("name", Type::Text, "The subnet's name; by default the network's name, a dash and the range."),
 ];
 
-#[async_trait]
 impl Kind for Network {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Network
-    }
-
-    fn gone_when_deleted(&self) -> bool {
-        true
+    fn place(&self) -> Place {
+        Place::Cloud(&Network)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -123,6 +118,17 @@ impl Kind for Network {
             "ERROR" => Readiness::Failed("Neutron could not set the network up".to_owned()),
             _ => Readiness::Ready,
         }
+    }
+}
+
+#[async_trait]
+impl CloudKind for Network {
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

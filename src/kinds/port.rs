@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use serde_json::{Map, json};
 
-use super::kind::{FieldChange, Kind, OpCx, Refused, Seen, Sides, Update, diff_fields};
+use super::kind::{CloudKind, FieldChange, Kind, OpCx, Place, Refused, Seen, Sides, Update, diff_fields};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Network, Object as _, Port as Live, SecurityGroup};
@@ -51,14 +51,13 @@ static SCHEMA: Schema = Schema {
     name: NameRule::Default,
 };
 
-#[async_trait]
 impl Kind for Port {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Network
+    fn place(&self) -> Place {
+        Place::Cloud(&Port)
     }
 
     fn stands_on(&self, live: &Fields, part: &Fields) -> bool {
@@ -71,10 +70,6 @@ impl Kind for Port {
         addresses.iter().any(within)
     }
 
-    fn gone_when_deleted(&self) -> bool {
-        true
-    }
-
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         let mut changes = diff_fields(&SCHEMA, sides);
         common::drop_same_set(&mut changes, "security_groups");
@@ -83,6 +78,17 @@ impl Kind for Port {
         let addresses = sides.live.get("addresses").and_then(Value::as_list).unwrap_or_default();
         changes.retain(|change| change.field != "fixed_ip" || !addresses.contains(&change.after));
         Ok(changes)
+    }
+}
+
+#[async_trait]
+impl CloudKind for Port {
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use serde_json::{Map, json};
 
-use super::kind::{Effect, FieldChange, Kind, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
+use super::kind::{
+    CloudKind, Effect, FieldChange, Kind, OpCx, Place, Readiness, Refused, Seen, Sides, Update, diff_fields,
+};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::neutron::{self, Object as _, Port, Router as Live, Subnet};
@@ -56,18 +58,13 @@ static SCHEMA: Schema = Schema {
 const INTERFACES: [&str; 3] =
     ["network:router_interface", "network:router_interface_distributed", "network:ha_router_replicated_interface"];
 
-#[async_trait]
 impl Kind for Router {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Network
-    }
-
-    fn gone_when_deleted(&self) -> bool {
-        true
+    fn place(&self) -> Place {
+        Place::Cloud(&Router)
     }
 
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
@@ -90,6 +87,17 @@ impl Kind for Router {
             "ERROR" => Readiness::Failed("Neutron could not set the router up".to_owned()),
             _ => Readiness::Ready,
         }
+    }
+}
+
+#[async_trait]
+impl CloudKind for Router {
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

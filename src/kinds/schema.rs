@@ -81,6 +81,8 @@ pub enum OnChange {
     Update,
     /// The object is deleted and made again.
     Replace,
+    /// The state remembers it from now on; no request.
+    Record,
     /// Nothing: it steers anole, or counts at creation only.
     Ignore,
 }
@@ -222,6 +224,13 @@ impl Field {
     #[must_use]
     pub const fn write_only(mut self) -> Self {
         self.write_only = true;
+        self
+    }
+
+    /// A change of it is remembered, and no more.
+    #[must_use]
+    pub const fn record(mut self) -> Self {
+        self.change = OnChange::Record;
         self
     }
 

@@ -13,7 +13,9 @@ mod rules;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::kind::{Claim, Effect, FieldChange, Kind, Mistake, OpCx, Refused, Seen, Sides, Update, diff_fields};
+use super::kind::{
+    Claim, CloudKind, Effect, FieldChange, Kind, Mistake, OpCx, Place, Refused, Seen, Sides, Update, diff_fields,
+};
 use super::neutron::{self as common, Facts, fields};
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, field};
 use crate::cloud::neutron::{self, Object as _, SecurityGroup as Live, SecurityGroupRule};
@@ -81,18 +83,13 @@ const RULE: &[Field] = &[
     field("description", Type::Text, "A text for people, shown by the site."),
 ];
 
-#[async_trait]
 impl Kind for SecurityGroup {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Network
-    }
-
-    fn gone_when_deleted(&self) -> bool {
-        true
+    fn place(&self) -> Place {
+        Place::Cloud(&SecurityGroup)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -140,6 +137,17 @@ impl Kind for SecurityGroup {
             note: None,
         });
         Ok(changes)
+    }
+}
+
+#[async_trait]
+impl CloudKind for SecurityGroup {
+    fn service(&self) -> Service {
+        Service::Network
+    }
+
+    fn gone_when_deleted(&self) -> bool {
+        true
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {

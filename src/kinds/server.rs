@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::kind::{
-    DerivedPart, Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields,
+    CloudKind, DerivedPart, Effect, FieldChange, Kind, Mistake, OpCx, Place, Readiness, Refused, Seen, Sides, Update,
+    diff_fields,
 };
 use super::metadata;
 use super::schema::Schema;
@@ -23,6 +24,7 @@ mod derive;
 mod fields;
 
 use fields::SCHEMA;
+pub use fields::SSH;
 
 /// A server.
 pub struct Server;
@@ -224,14 +226,13 @@ async fn rebuild(session: &Session, id: &str, image: &str) -> Result<(), CloudEr
     nova::rebuild(session, id, image).await
 }
 
-#[async_trait]
 impl Kind for Server {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::Compute
+    fn place(&self) -> Place {
+        Place::Cloud(&Server)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -293,6 +294,13 @@ impl Kind for Server {
             // ACTIVE, and what its owner may have done with a server that is there: SHUTOFF, PAUSED, SHELVED, …
             _ => Readiness::Ready,
         }
+    }
+}
+
+#[async_trait]
+impl CloudKind for Server {
+    fn service(&self) -> Service {
+        Service::Compute
     }
 
     /// A bare-metal node is written and booted, and then booted once more.

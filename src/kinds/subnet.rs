@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use serde_json::{Map, json};
 
-use super::kind::{Kind, OpCx, Seen, Update};
+use super::kind::{CloudKind, Kind, OpCx, Place, Seen, Update};
 use super::neutron::{self as common, Facts, fields};
 use super::router;
 use super::schema::{Field, NameRule, RefChange, RefType, Schema, Type, field};
@@ -59,12 +59,18 @@ static SCHEMA: Schema = Schema {
     name: NameRule::Default,
 };
 
-#[async_trait]
 impl Kind for Subnet {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
+    fn place(&self) -> Place {
+        Place::Cloud(&Subnet)
+    }
+}
+
+#[async_trait]
+impl CloudKind for Subnet {
     fn service(&self) -> Service {
         Service::Network
     }

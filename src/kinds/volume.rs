@@ -10,7 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::kind::{Effect, FieldChange, Kind, Mistake, OpCx, Readiness, Refused, Seen, Sides, Update, diff_fields};
+use super::kind::{
+    CloudKind, Effect, FieldChange, Kind, Mistake, OpCx, Place, Readiness, Refused, Seen, Sides, Update, diff_fields,
+};
 use super::metadata;
 use super::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::{CloudError, Service, Session, cinder};
@@ -117,14 +119,13 @@ fn refuse(changes: &[FieldChange]) -> Result<(), Refused> {
     Ok(())
 }
 
-#[async_trait]
 impl Kind for Volume {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
     }
 
-    fn service(&self) -> Service {
-        Service::BlockStorage
+    fn place(&self) -> Place {
+        Place::Cloud(&Volume)
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
@@ -169,6 +170,13 @@ impl Kind for Volume {
             // `reserved` is a whole volume too: the attachment that reserved it tells how far that is.
             _ => Readiness::Ready,
         }
+    }
+}
+
+#[async_trait]
+impl CloudKind for Volume {
+    fn service(&self) -> Service {
+        Service::BlockStorage
     }
 
     /// A volume made of an image is copied first, which may take long.

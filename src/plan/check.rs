@@ -10,9 +10,9 @@ use super::{Note, Plan, PlanError, PlanOptions, StepOperation, Verb, order};
 use crate::kinds;
 use crate::kinds::kind::Readiness;
 use crate::model::{Address, SiteAlias, Value};
-use crate::observe::Observed;
+use crate::observe::{Inside, Observed};
 use crate::resolve::Desired;
-use crate::state::{Origin, State};
+use crate::state::{Origin, ResourceState, State};
 
 /// The state belongs to these sites and projects, and is not simply lost.
 pub(super) fn bindings(
@@ -103,7 +103,8 @@ fn stamp_kind(seen: &crate::kinds::kind::Seen, view: &crate::observe::SiteView) 
 fn all_missing(observed: &Observed, state: &State) -> Vec<PlanError> {
     let mut counts: BTreeMap<&SiteAlias, (usize, usize)> = BTreeMap::new();
     for record in state.resources.values() {
-        if !observed.sites.contains_key(&record.site) || leased(record, state, observed) {
+        let in_cloud = kinds::by_name(&record.kind).is_none_or(|kind| kind.cloud().is_some());
+        if !in_cloud || !observed.sites.contains_key(&record.site) || leased(record, state, observed) {
             continue;
         }
         let count = counts.entry(&record.site).or_default();
@@ -164,7 +165,7 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_mins(30);
 
 /// What people should know: leases' ends, and names that stand for another object by now.
 pub(super) fn notes(planner: &Planner<'_>) -> Vec<Note> {
-    let mut notes = Vec::new();
+    let mut notes = silent_servers(planner);
     let works = planner.actions.values().any(|action| matches!(action.verb, Verb::Create | Verb::Replace));
     for action in planner.actions.values() {
         if action.kind == "lease" && !matches!(action.verb, Verb::Create | Verb::Replace | Verb::Forget | Verb::Delete)
@@ -191,6 +192,24 @@ pub(super) fn notes(planner: &Planner<'_>) -> Vec<Note> {
                     });
                 }
             }
+        }
+    }
+    notes
+}
+
+/// Servers that did not say what is mounted in them.
+fn silent_servers(planner: &Planner<'_>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for (site, view) in &planner.observed.sites {
+        for (server, inside) in &view.guests.seen {
+            let Inside::Silent(why) = inside else { continue };
+            let is_it =
+                |record: &&ResourceState| record.kind == "server" && record.site == *site && record.id == *server;
+            let address =
+                planner.state.resources.iter().find(|(_, record)| is_it(record)).map(|(address, _)| address.clone());
+            let why = why.lines().next().unwrap_or_default();
+            let text = format!("it says nothing over SSH, so what is mounted in it is taken to be as recorded: {why}");
+            notes.push(Note { warning: true, address, text });
         }
     }
     notes

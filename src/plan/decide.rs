@@ -13,11 +13,12 @@ use super::bind::bind_fields;
 use super::known::{PlanKnown, keeps_object};
 use super::lookup::{Lookups, Pins, list_ids, pin};
 use super::{Action, Note, PlanError, PlanOptions, Reason, Report, Verb, order, target};
+use crate::kinds::guest::{GuestKind, is_recorded_only, server_of};
 use crate::kinds::kind::{Claim, Effect, FieldChange, Readiness, Seen, Sides};
 use crate::kinds::schema::RefChange;
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, Target, Value};
-use crate::observe::Observed;
+use crate::model::{Address, Fields, SiteAlias, Target, Value};
+use crate::observe::{Inside, Observed};
 use crate::resolve::{Desired, Resource, needs_of};
 use crate::state::{Origin, ResourceState, State, Status};
 
@@ -43,6 +44,8 @@ pub(super) struct Case<'a> {
     record: Option<&'a ResourceState>,
     pub fields: Fields,
     protect: bool,
+    /// Whether it is inside a server that nobody logs in to.
+    recorded_only: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -150,6 +153,7 @@ impl<'a> Planner<'a> {
             record: self.state.resources.get(&resource.address),
             fields: bind_fields(&resource.fields, &PlanKnown { planner: self, lookups }),
             protect: resource.protect.unwrap_or(kind.schema().protect),
+            recorded_only: kind.guest().is_some() && !self.is_reached(&resource.site),
         }
     }
 
@@ -305,7 +309,8 @@ impl<'a> Planner<'a> {
         }
         // What the block adopts by now is not deleted any more, though it was made here.
         let adopts = case.resource.adopt.is_some() && record.origin != Origin::Adopted;
-        let verb = if !changes.is_empty() {
+        let only_recorded = changes.iter().all(|change| change.effect == Effect::Record);
+        let verb = if !changes.is_empty() && !only_recorded {
             Verb::Update
         } else if let Readiness::Scheduled(at) = readiness {
             reasons.push(Reason::Scheduled { at: at.strftime("%Y-%m-%dT%H:%MZ").to_string() });
@@ -313,9 +318,15 @@ impl<'a> Planner<'a> {
         } else if matches!(readiness, Readiness::Pending(_)) || record.status == Status::Accepted {
             reasons.push(Reason::Interrupted);
             Verb::Await
-        } else if matches!(record.status, Status::Failed(_)) {
-            reasons.push(Reason::Refreshed);
+        } else if let Status::Failed(why) = &record.status {
+            // What failed inside a server is done again; what failed in the cloud and was mended there is looked at.
+            match case.kind.guest() {
+                Some(_) => reasons.push(Reason::Failed { why: why.clone() }),
+                None => reasons.push(Reason::Refreshed),
+            }
             Verb::Await
+        } else if !changes.is_empty() {
+            Verb::Record
         } else if record.protect != case.protect && case.resource.address.part.is_none() {
             reasons.push(Reason::Protection);
             Verb::Record
@@ -390,11 +401,47 @@ impl<'a> Planner<'a> {
                 created_at: None,
             });
         }
+        if let Some(kind) = kinds::by_name(&record.kind).and_then(Kind::guest) {
+            return self.inside(kind, record);
+        }
         let mut seen = self.observed.object(&record.site, &record.kind, &record.id).cloned()?;
         if let Some(kind) = kinds::by_name(&record.kind) {
             kind.complete(&record.applied, &mut seen.attrs);
         }
         Some(seen)
+    }
+
+    /// What the guest shows of a record: nothing where its server is gone, what is recorded where it says nothing.
+    fn inside(&self, kind: &dyn GuestKind, record: &ResourceState) -> Option<Seen> {
+        let server = server_of(&record.applied)?;
+        let host = self.observed.object(&record.site, "server", server)?;
+        if kinds::by_name("server").is_some_and(|kind| matches!(kind.readiness(host), Readiness::Ended(_))) {
+            return None;
+        }
+        let guests = &self.observed.sites.get(&record.site)?.guests;
+        // Now that servers are logged in to, what was only recorded is still to be done.
+        if guests.reached && is_recorded_only(&record.attributes) {
+            return None;
+        }
+        let attrs = match guests.seen.get(server) {
+            Some(Inside::Facts(facts)) if kind.is_seen() => kind.seen(&record.applied, &record.attributes, facts),
+            _ => record.attributes.clone(),
+        };
+        Some(Seen {
+            id: record.id.clone(),
+            name: String::new(),
+            attrs,
+            status: String::new(),
+            fault: None,
+            stamp: None,
+            user_id: None,
+            created_at: None,
+        })
+    }
+
+    /// Whether what this kind does inside servers of the site is really done.
+    fn is_reached(&self, site: &SiteAlias) -> bool {
+        self.observed.sites.get(site).is_some_and(|view| view.guests.reached)
     }
 
     pub fn in_scope(&self, address: &Address) -> bool {
@@ -452,10 +499,11 @@ impl Case<'_> {
             protect: self.protect,
             needs: self.resource.needs.iter().map(|need| need.address.clone()).collect(),
             data_loss: live.filter(|_| goes).and_then(|seen| self.kind.data_loss(seen)),
-            recorded: match verb {
-                Verb::Create | Verb::Replace => self.kind.recorded(&self.fields),
+            in_guest: match (verb, self.kind.guest()) {
+                (Verb::Create | Verb::Replace, Some(kind)) => kind.steps(&self.fields),
                 _ => Vec::new(),
             },
+            recorded_only: self.recorded_only,
         }
     }
 }

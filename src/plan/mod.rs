@@ -222,8 +222,10 @@ pub struct Action {
     pub needs: Vec<Address>,
     /// What data goes with it.
     pub data_loss: Option<String>,
-    /// Steps that this version records but does not carry out (making a filesystem), in words.
-    pub recorded: Vec<String>,
+    /// What is done inside the server, in words and in order.
+    pub in_guest: Vec<String>,
+    /// Whether nobody logs in to that server, so that it is recorded as done and no more.
+    pub recorded_only: bool,
 }
 
 /// What is to be done with a resource.

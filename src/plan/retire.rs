@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::decide::Planner;
 use super::{Action, PlanError, PlanOptions, Reason, Verb};
 use crate::kinds;
+use crate::kinds::guest::is_recorded_only;
 use crate::kinds::kind::{Readiness, Seen};
 use crate::kinds::schema::RefChange;
 use crate::model::{Address, Fields};
@@ -70,6 +71,7 @@ pub(super) fn is_held(address: &Address, record: &ResourceState, desired: &Desir
 }
 
 fn action(address: &Address, record: &ResourceState, live: Option<&Seen>, verb: Verb, reasons: Vec<Reason>) -> Action {
+    let recorded_only = is_recorded_only(&record.attributes);
     Action {
         address: address.clone(),
         kind: record.kind.clone(),
@@ -86,7 +88,8 @@ fn action(address: &Address, record: &ResourceState, live: Option<&Seen>, verb: 
         protect: record.protect,
         needs: record.needs.clone(),
         data_loss: None,
-        recorded: Vec::new(),
+        in_guest: Vec::new(),
+        recorded_only,
     }
 }
 

@@ -112,6 +112,10 @@ impl<'a> Builder<'a> {
             Decoder { scope, files: inputs.files, write_only: false, failed: false, diagnostics: self.diagnostics };
         // `name` is taken from the block; its table entry is for the differ, so it is not missing here.
         let mut fields = decoder.fields(&block.fields, schema.fields, &what, block.name_span);
+        if let (Some(ssh), Some(field)) = (&self.spec.default_ssh, schema.field("ssh")) {
+            let defaults = decoder.value(ssh, &field.ty);
+            with_default_ssh(&mut fields, defaults);
+        }
         let failed = decoder.failed;
         let adopt = block.adopt.as_ref().and_then(|adopt| self.words(adopt, &scope));
         if let Some(name) = self.name(block, kind, address, &scope, &fields) {
@@ -319,6 +323,17 @@ impl<'a> Builder<'a> {
             }));
         }
         needs
+    }
+}
+
+/// What a server's `ssh` leaves out is as the defaults say.
+fn with_default_ssh(fields: &mut Fields, defaults: Option<Value>) {
+    let Some(Value::Map(defaults)) = defaults else { return };
+    let own = fields.entry("ssh".to_owned()).or_insert_with(|| Value::Map(Fields::new()));
+    if let Value::Map(own) = own {
+        for (key, value) in defaults {
+            own.entry(key).or_insert(value);
+        }
     }
 }
 

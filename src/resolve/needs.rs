@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Desired, Need};
+use super::{Desired, Need, Resource};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::kinds::guest::SERVER;
 use crate::kinds::schema::{RefChange, RefType, Schema, Type, Until};
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, Part, SiteAlias, Target, Value};
+use crate::model::{Address, Fields, Part, Reference, SiteAlias, Target, Value};
 
 /// The needs that fields name, a record's too: what each field's table says of its references.
 #[must_use]
@@ -80,7 +81,8 @@ fn merge(first: &mut Need, next: &Need) -> bool {
     true
 }
 
-/// Needs that no field names: a floating IP comes after the routers of its site.
+/// Needs that no field names: a floating IP comes after the routers of its site, and what is done inside a server after
+/// the floating IP by which it is reached.
 fn add_unnamed(desired: &mut Desired) {
     let all: Vec<(Address, &'static str, SiteAlias)> = desired
         .resources
@@ -88,7 +90,21 @@ fn add_unnamed(desired: &mut Desired) {
         .filter(|resource| resource.address.part.is_none())
         .map(|resource| (resource.address.clone(), resource.kind, resource.site.clone()))
         .collect();
+    let ways: Vec<(Address, Address)> = desired
+        .resources
+        .values()
+        .filter_map(|resource| {
+            Some((named(resource, kinds::by_name(resource.kind)?.opens_way_to()?)?, resource.address.clone()))
+        })
+        .collect();
     for resource in desired.resources.values_mut() {
+        if kinds::by_name(resource.kind).and_then(Kind::guest).is_some()
+            && let Some(server) = named(resource, SERVER)
+        {
+            let theirs = ways.iter().filter(|(to, _)| *to == server).map(|(_, way)| way.clone());
+            let need = |address| Need { address, change: RefChange::Order, until: Until::Ready };
+            resource.needs.extend(theirs.map(need));
+        }
         let follows = kinds::by_name(resource.kind).map(Kind::follows).unwrap_or_default();
         let before = all.iter().filter(|(_, kind, site)| follows.contains(kind) && *site == resource.site);
         let more = before.map(|(address, ..)| Need {
@@ -97,6 +113,14 @@ fn add_unnamed(desired: &mut Desired) {
             until: Until::Ready,
         });
         resource.needs.extend(more);
+    }
+}
+
+/// The resource that a field names.
+fn named(resource: &Resource, field: &str) -> Option<Address> {
+    match resource.fields.get(field)? {
+        Value::Ref(Reference { target: Target::Resource(address), .. }) => Some(address.clone()),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ use super::names::MAX_NAME;
 use super::parse::MAX_INSTANCES;
 use super::{Node, Yaml};
 use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type};
+use crate::kinds::server::SSH;
 use crate::model::Json;
 
 /// The schema's name: it stays while the language only grows.
@@ -120,15 +121,7 @@ fn own_sections() -> Map<String, Json> {
             "properties": {
                 "site": { "description": "The site.", "$ref": "#/$defs/name" },
                 "name": { "description": "The name in the site; `${stack}-${key}` where absent.", "type": "string", "minLength": 1 },
-                "ssh": {
-                    "description": "How guests are signed in to.",
-                    "type": ["object", "null"],
-                    "additionalProperties": false,
-                    "properties": {
-                        "user": { "description": "The user, `cc` on Chameleon's images.", "type": "string", "minLength": 1 },
-                        "identity_file": { "description": "The private key.", "type": "string", "minLength": 1 },
-                    },
-                },
+                "ssh": with("How servers are logged in to, where they do not say it themselves.", vec![structure(SSH)]),
             },
         },
         "outputs": {

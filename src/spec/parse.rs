@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::load::Loaded;
 use super::{Key, Node, Spanned, Spec, Yaml, names};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
+use crate::kinds::server::SSH;
 use crate::model::SiteAlias;
 use crate::suggest;
 
@@ -208,11 +209,11 @@ impl Parser<'_> {
 
     fn ssh(&mut self, node: &Node) {
         let Some(entries) = self.reader.map("`ssh`", node) else { return };
-        for (key, value) in entries {
-            let known = ["user", "identity_file"];
-            match known.contains(&key.text.as_str()) {
-                true => drop(self.reader.text(&format!("`{}`", key.text), value)),
-                false => self.reader.unknown_field("`ssh`", key, &known),
+        // What each of them may hold is told where a server takes them over.
+        let known: Vec<&str> = SSH.iter().map(|field| field.name).collect();
+        for (key, _) in entries {
+            if !known.contains(&key.text.as_str()) {
+                self.reader.unknown_field("`ssh`", key, &known);
             }
         }
         self.spec.default_ssh = Some(node.clone());

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::guest::{Filesystem, GuestMemory, PinnedKey};
 use crate::model::{Address, Fields, Json, RemoteId, SiteAlias, SiteIdentity};
 
 pub mod edit;
@@ -64,6 +65,13 @@ pub struct State {
     /// The outputs' last values.
     #[serde(default)]
     pub outputs: BTreeMap<String, Json>,
+    /// What is remembered of servers' insides and of volumes' contents.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guest: GuestMemory,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A resource's record.
@@ -180,6 +188,20 @@ pub enum Entry {
         /// Its new one.
         to: Address,
     },
+    /// The filesystem on a volume, as it is from now on.
+    Filesystem {
+        /// The volume.
+        volume: RemoteId,
+        /// What is, or is about to be, on it.
+        filesystem: Filesystem,
+    },
+    /// A server's host key from now on.
+    HostKey {
+        /// The server.
+        server: RemoteId,
+        /// The key.
+        pinned: PinnedKey,
+    },
     /// The outputs from now on.
     Outputs {
         /// All of them.
@@ -228,6 +250,7 @@ impl State {
             variables: BTreeMap::new(),
             resources: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            guest: GuestMemory::default(),
         }
     }
 }
@@ -261,12 +284,20 @@ impl Loaded {
             }
             Entry::Remove { address } => {
                 self.open.remove(&address);
-                self.state.resources.remove(&address);
+                if let Some(record) = self.state.resources.remove(&address) {
+                    self.state.guest.forget(&record.id);
+                }
             }
             Entry::Refused { address } => {
                 self.open.remove(&address);
             }
             Entry::Rename { from, to } => self.rename(&from, &to),
+            Entry::Filesystem { volume, filesystem } => {
+                self.state.guest.filesystems.insert(volume, filesystem);
+            }
+            Entry::HostKey { server, pinned } => {
+                self.state.guest.host_keys.insert(server, pinned);
+            }
             Entry::Outputs { outputs } => self.state.outputs = outputs,
         }
     }

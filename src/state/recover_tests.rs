@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::cloud::{CloudError, Service, Session};
 use crate::diagnostic::{FileId, Span};
-use crate::kinds::kind::{OpCx, Update};
+use crate::kinds::kind::{CloudKind, OpCx, Place, Update};
 use crate::kinds::schema::{Field, NameRule, RefChange, RefType, Schema, Type, Until, field};
 use crate::model::{SiteIdentity, Stamp};
 use crate::observe::SiteView;
@@ -19,14 +19,13 @@ struct Fake {
     stamped: bool,
 }
 
-#[async_trait]
 impl Kind for Fake {
     fn schema(&self) -> &'static Schema {
         KINDS.iter().find(|kind| kind.schema.kind == self.schema.kind).map(|kind| &kind.schema).unwrap()
     }
 
-    fn service(&self) -> Service {
-        Service::Compute
+    fn place(&self) -> Place {
+        Place::Cloud(KINDS.iter().find(|kind| kind.schema.kind == self.schema.kind).unwrap())
     }
 
     fn unstamped_match(&self, fields: &Fields, seen: &Seen) -> Option<bool> {
@@ -44,6 +43,13 @@ impl Kind for Fake {
 
     fn readiness(&self, seen: &Seen) -> Readiness {
         if seen.status == "TERMINATED" { Readiness::Ended("ended".to_owned()) } else { Readiness::Ready }
+    }
+}
+
+#[async_trait]
+impl CloudKind for Fake {
+    fn service(&self) -> Service {
+        Service::Compute
     }
 
     async fn list(&self, _: &Session) -> Result<Vec<Seen>, CloudError> {
@@ -219,7 +225,7 @@ impl Bench {
         }
         let lookups =
             self.lookups.iter().map(|(kind, seen)| (((*kind).to_owned(), seen.name.clone()), vec![seen.clone()]));
-        let view = SiteView { identity, objects, lookups: lookups.collect() };
+        let view = SiteView { identity, objects, lookups: lookups.collect(), guests: Default::default() };
         let observed = Observed { at: jiff::Timestamp::UNIX_EPOCH, sites: BTreeMap::from([("kvm".into(), view)]) };
         let (lineage, fresh_lineage) = (self.lineage, "ffffffffffffffff");
         recover(&Sources { desired: &desired, observed: &observed, kinds: by_name, lineage, fresh_lineage })

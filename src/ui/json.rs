@@ -152,7 +152,7 @@ fn action_json(action: &Action, schema: Option<&Schema>) -> Json {
     json!({
         "address": action.address, "kind": action.kind, "site": action.site, "verb": action.verb, "id": action.id,
         "reasons": reasons, "changes": changes, "fields": fields, "protect": action.protect,
-        "data_loss": action.data_loss, "recorded": action.recorded,
+        "data_loss": action.data_loss, "in_guest": action.in_guest, "recorded_only": action.recorded_only,
     })
 }
 

@@ -290,9 +290,14 @@ impl Writer<'_> {
             rows.insert(0, ("id".to_owned(), Shown::Inline(printable(&id.0).into_owned()), String::new()));
         }
         self.rows(rows);
-        for recorded in &action.recorded {
-            let line = format!("      recorded, not carried out: {}", printable(recorded));
-            self.line(paint(self.styles.warning, line));
+        for step in &action.in_guest {
+            match action.recorded_only {
+                true => {
+                    let line = format!("      recorded, not carried out: {}", printable(step));
+                    self.line(paint(self.styles.warning, line));
+                }
+                false => self.line(format!("      in the server: {}", printable(step))),
+            }
         }
         self.loss(action, "      ");
     }

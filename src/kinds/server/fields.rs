@@ -68,6 +68,7 @@ static FIELDS: &[Field] = &[
     field("scheduler_hints", Type::Map(&Type::Text), "Hints to the scheduler, such as `group` or `different_host`.").replace(),
     field("boot_volume", Type::Struct(BOOT_VOLUME), "Boots from a volume: a new one of a `size`, or a `volume` that is there.")
         .replace(),
+    field("ssh", Type::Struct(SSH), "How it is logged in to; what it leaves out is as `defaults.ssh` says.").record(),
     field(
         "on_image_change",
         Type::Enum(&["recreate", "rebuild"]),
@@ -85,6 +86,20 @@ static NETWORK: &[Field] = &[
     )
     .required(),
     field("fixed_ip", Type::Ip, "The server's address on it; the site's choice if absent."),
+];
+
+/// How a server is logged in to; `defaults.ssh` takes the same.
+pub static SSH: &[Field] = &[
+    field("user", Type::Text, "The user to log in as; else the one of your ssh config, else `cc`."),
+    field(
+        "identity_file",
+        Type::Text,
+        "Your private key's file, `~/.ssh/id_ed25519`; else your agent's and default keys.",
+    ),
+    field("port", Type::Int(1, 65535), "The port; else 22."),
+    field("host", Type::Text, "The address; else its floating IP, else its first fixed address."),
+    field("jump", Type::Text, "The hosts to go through, as `ssh -J` takes them: `cc@129.114.1.2`."),
+    field("timeout", Type::Duration, "How long it may take from its creation to its first log-in; else `10m`."),
 ];
 
 static BOOT_VOLUME: &[Field] = &[

@@ -22,7 +22,8 @@ pub(crate) fn action(address: &str, kind: &str, verb: Verb, reasons: Vec<Reason>
         protect: false,
         needs: Vec::new(),
         data_loss: None,
-        recorded: Vec::new(),
+        in_guest: Vec::new(),
+        recorded_only: false,
     }
 }
 
@@ -133,7 +134,8 @@ fn a_first_apply_shows_what_is_asked_for() {
     ]);
     let port = action("servers.node-block/port[sharednet1]", "port", Verb::Create, vec![Reason::New]);
     let mut attachment = action("attachments.data", "attachment", Verb::Create, vec![Reason::New]);
-    attachment.recorded = vec!["make an ext4 filesystem, mount it at /mnt/block".to_owned()];
+    attachment.recorded_only = true;
+    attachment.in_guest = vec!["make an ext4 filesystem, mount it at /mnt/block".to_owned()];
     let report = Report {
         notes: vec![Note {
             warning: false,

@@ -1,0 +1,171 @@
+//! A step inside a server: record, reach, do, record.
+//!
+//! Invariants: what is about to be done stands in the state, as not done yet, before anything is done; so whatever a
+//! crash leaves in a guest is known, done again by the next apply, or undone when it is no longer wanted. A server that
+//! does not run needs nothing undone; one that runs and cannot be reached stops the step, for a disk that is taken away
+//! from under a mount loses what was not written yet.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::end::{End, StepError};
+use super::event::Event;
+use super::ledger::Ledger;
+use super::step::Running;
+use crate::cloud::{Session, nova};
+use crate::guest::{Access, Filesystem, Guest, GuestError, Memory, Tell};
+use crate::kinds::guest::{GuestCx, GuestKind, RECORDED_ONLY, is_recorded_only, server_of};
+use crate::model::{Address, Fields, RemoteId, Value};
+use crate::plan::StepOperation;
+use crate::state::{Entry, Origin, ResourceState, Status};
+
+impl Running<'_> {
+    /// Carries a step out that is done inside a server.
+    pub(super) async fn run_in_guest(
+        &self,
+        kind: &'static dyn GuestKind,
+        operation: StepOperation,
+    ) -> Result<End, StepError> {
+        match operation {
+            StepOperation::Create | StepOperation::Await | StepOperation::Update => self.put_in_guest(kind).await,
+            StepOperation::Delete => self.remove_from_guest(kind).await,
+            StepOperation::Record => self.record_only().await,
+            StepOperation::LetGo => Err(StepError::Misfit(format!("{} cannot let go", self.action.address))),
+        }
+    }
+
+    async fn put_in_guest(&self, kind: &'static dyn GuestKind) -> Result<End, StepError> {
+        let address = &self.action.address;
+        let fields = self.bound()?;
+        let id = kind.id(address, &fields);
+        let id = id.ok_or_else(|| StepError::Misfit(format!("{address} does not say where it is")))?;
+        let record = self.record(id, String::new(), &fields);
+        if self.action.recorded_only {
+            let attributes = Fields::from([(RECORDED_ONLY.to_owned(), Value::Bool(true))]);
+            self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
+            return Ok(End::Done);
+        }
+        self.put_record(record.clone()).await?;
+        let session = self.session()?;
+        let done = match self.reach(&session, &fields).await {
+            Ok(guest) => {
+                let _turn = guest.turn().await;
+                self.with_cx(&guest, &session, async |cx| kind.put(cx, &fields).await).await
+            }
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(attributes) => {
+                self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
+                Ok(End::Done)
+            }
+            Err(error) => {
+                let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+                self.put_record(ResourceState { status: Status::Failed(why), ..record }).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn remove_from_guest(&self, kind: &'static dyn GuestKind) -> Result<End, StepError> {
+        let record = self.record_of_state()?;
+        let session = self.session_of(&record.site)?;
+        let nothing_done = is_recorded_only(&record.attributes) || self.action.recorded_only;
+        if !nothing_done && self.runs(&session, &record).await? {
+            let guest = self.reach(&session, &record.applied).await.map_err(out_of_reach)?;
+            let _turn = guest.turn().await;
+            self.with_cx(&guest, &session, async |cx| kind.remove(cx, &record.applied).await).await?;
+        }
+        self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
+        Ok(End::Done)
+    }
+
+    /// Whether the server runs, so that something is to be undone in it.
+    async fn runs(&self, session: &Session, record: &ResourceState) -> Result<bool, StepError> {
+        let Some(server) = server_of(&record.applied) else { return Ok(false) };
+        let why = match nova::server(session, &server.0).await? {
+            None => "is gone".to_owned(),
+            Some(found) => match found.status.as_str() {
+                "ERROR" | "SHUTOFF" | "DELETED" | "SOFT_DELETED" | "SHELVED" | "SHELVED_OFFLOADED" => {
+                    format!("does not run ({})", found.status)
+                }
+                _ => return Ok(true),
+            },
+        };
+        let text = format!("{}: its server {why}, so nothing is undone in it", self.action.address);
+        self.tell(Event::Notice { text });
+        Ok(false)
+    }
+
+    /// The server that the fields name, logged in to; a host key that is news is remembered first.
+    async fn reach(&self, session: &Session, fields: &Fields) -> Result<Guest, GuestError> {
+        let server = server_of(fields).ok_or_else(|| GuestError::refused("its server is not known"))?;
+        let access = self.shared.ledger.read(|loaded| {
+            let mut records = loaded.state.resources.iter();
+            let (address, record) = records
+                .find(|(_, record)| record.kind == "server" && record.id == *server)
+                .ok_or_else(|| GuestError::refused(format!("server {server} is not in the state")))?;
+            let ssh = record.applied.get("ssh").and_then(Value::as_map).cloned().unwrap_or_default();
+            Access::of(&loaded.state, address, &ssh)
+        })?;
+        let (guest, news) = self.shared.servers.connect(&access, session, &self.teller()).await?;
+        if let Some(pinned) = news {
+            let entry = Entry::HostKey { server: server.clone(), pinned };
+            self.shared.ledger.record(vec![entry]).await.map_err(|error| GuestError::Memory(error.to_string()))?;
+        }
+        Ok(guest)
+    }
+
+    /// Tells what is under way as the resource's status.
+    fn teller(&self) -> Tell {
+        let (events, address) = (self.shared.events.clone(), self.action.address.clone());
+        Arc::new(move |status: &str| {
+            let _ = events.send(Event::Waiting { address: address.clone(), status: status.to_owned() });
+        })
+    }
+
+    async fn with_cx<T>(
+        &self,
+        guest: &Guest,
+        session: &Session,
+        work: impl AsyncFnOnce(&GuestCx<'_>) -> Result<T, GuestError>,
+    ) -> Result<T, GuestError> {
+        let address: &Address = &self.action.address;
+        let stack = self.shared.ledger.read(|loaded| loaded.state.stack.clone());
+        let memory = LedgerMemory(&self.shared.ledger);
+        let tell = self.teller();
+        work(&GuestCx { guest, address, stack: &stack, memory: &memory, session, tell: &tell }).await
+    }
+}
+
+/// What to do where a server runs and cannot be logged in to.
+fn out_of_reach(error: GuestError) -> StepError {
+    let GuestError::Ssh(mut error) = error else { return error.into() };
+    let more = "nothing was unmounted, and its volumes stay attached; if the server is not worth mending, stop it \
+                (`openstack server stop`) and apply again: what does not run needs no unmounting";
+    error.hint = Some(error.hint.map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}")));
+    GuestError::Ssh(error).into()
+}
+
+/// The state as the memory of what is done in guests.
+struct LedgerMemory<'a>(&'a Ledger);
+
+#[async_trait]
+impl Memory for LedgerMemory<'_> {
+    fn origin(&self, volume: &RemoteId) -> Option<Origin> {
+        self.0.read(|loaded| {
+            let mut records = loaded.state.resources.values();
+            records.find(|record| record.kind == "volume" && record.id == *volume).map(|record| record.origin)
+        })
+    }
+
+    fn filesystem(&self, volume: &RemoteId) -> Option<Filesystem> {
+        self.0.read(|loaded| loaded.state.guest.filesystems.get(volume).cloned())
+    }
+
+    async fn remember(&self, volume: &RemoteId, filesystem: Filesystem) -> Result<(), GuestError> {
+        let entry = Entry::Filesystem { volume: volume.clone(), filesystem };
+        self.0.record(vec![entry]).await.map_err(|error| GuestError::Memory(error.to_string()))
+    }
+}

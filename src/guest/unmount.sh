@@ -1,0 +1,48 @@
+# Unmounts a filesystem wherever it is mounted, and takes its entry out of fstab. Values: $uuid, $tag.
+set -u
+fail() { echo "$1" >&2; exit "${2:-1}"; }
+reload() { if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi; }
+unescaped() { printf '%b' "$(printf '%s' "$1" | sed 's/\\\([0-7][0-7][0-7]\)/\\0\1/g')"; }
+
+device=$(readlink -f "/dev/disk/by-uuid/$uuid" 2>/dev/null)
+[ -b "$device" ] || device=$(blkid -U "$uuid" 2>/dev/null)
+if [ -b "$device" ]; then
+    number=$(cat "/sys/class/block/$(basename "$device")/dev")
+    mine=$(readlink /proc/self/ns/mnt)
+    # Containers have mounts of their own, which no unmounting here ends.
+    for process in /proc/[0-9]*; do
+        [ "$(readlink "$process/ns/mnt" 2>/dev/null)" != "$mine" ] || continue
+        if awk -v number="$number" '$3 == number { found = 1 } END { exit !found }' "$process/mountinfo" 2>/dev/null; then
+            echo "busy ${process#/proc/} $(stat -c %U "$process" 2>/dev/null) $(tr '\000' ' ' <"$process/cmdline" 2>/dev/null | head -c 120)" >&2
+            inside=yes
+        fi
+    done
+    [ -z "${inside-}" ] || fail 'it is mounted inside a container' 75
+    # The last one that was mounted goes first.
+    awk -v number="$number" '$3 == number { print $5 }' /proc/self/mountinfo | sed -n '1!G;h;$p' | while read -r field; do
+        path=$(unescaped "$field"; printf x); path=${path%x}
+        sync -f "$path" 2>/dev/null || sync
+        said=$(umount "$path" 2>&1) && continue
+        echo "$said" >&2
+        for process in /proc/[0-9]*; do
+            # What it has open, runs, stands in or has mapped.
+            held=$(
+                {
+                    readlink "$process/cwd" "$process/root" "$process/exe" "$process"/fd/* 2>/dev/null
+                    awk '{ print $6 }' "$process/maps" 2>/dev/null
+                } | awk -v path="$path" '$0 == path || index($0, path "/") == 1 { print; exit }'
+            )
+            [ -z "$held" ] || echo "busy ${process#/proc/} $(stat -c %U "$process" 2>/dev/null) $(tr '\000' ' ' <"$process/cmdline" 2>/dev/null | head -c 120)" >&2
+        done
+        exit 75
+    done || exit $?
+    blockdev --flushbufs "$device" 2>/dev/null || true
+fi
+
+if grep -qF "UUID=$uuid" /etc/fstab || grep -qxF "$tag" /etc/fstab; then
+    new=$(mktemp /etc/fstab.anole.XXXXXX) || fail 'cannot write to /etc'
+    awk -v tag="$tag" -v uuid="UUID=$uuid" '$0 == tag { next } $1 == uuid { next } { print }' /etc/fstab >"$new" &&
+        chmod --reference=/etc/fstab "$new" && chown --reference=/etc/fstab "$new" && sync "$new" && mv "$new" /etc/fstab ||
+        fail 'cannot write /etc/fstab'
+    reload
+fi

@@ -1,0 +1,78 @@
+//! The contract for kinds whose objects are inside servers: a mounted filesystem, a script that ran.
+//!
+//! Such an object has no service that lists it: the state says which there are, and the guest shows how they are. So
+//! there is no create that could be lost: its record is on disk before anything is done in the guest, and whatever was
+//! begun is done again.
+//!
+//! Invariants for every implementation:
+//! - [`GuestKind::put`] may be called again after a crash at any moment; doing what is done already is success.
+//! - [`GuestKind::remove`] of what is gone is success.
+//! - Nothing is done in a guest but by way of [`GuestCx::guest`].
+
+use async_trait::async_trait;
+
+use super::kind::Kind;
+use crate::cloud::Session;
+use crate::guest::{Facts, Guest, GuestError, Memory, Tell};
+use crate::model::{Address, Fields, RemoteId, Value};
+
+/// The field of every such kind that names its server.
+pub const SERVER: &str = "server";
+
+/// The attribute of a record whose work was not done, because nobody logs in to servers of its site.
+pub const RECORDED_ONLY: &str = "recorded_only";
+
+/// What an operation in a guest may use.
+pub struct GuestCx<'a> {
+    /// The server, logged in to.
+    pub guest: &'a Guest,
+    /// The resource, for messages.
+    pub address: &'a Address,
+    /// The stack's name: what is left in a guest is told apart by it.
+    pub stack: &'a str,
+    /// What is remembered of volumes.
+    pub memory: &'a dyn Memory,
+    /// The site.
+    pub session: &'a Session,
+    /// Told what is under way, in a word or two: `making ext4`.
+    pub tell: &'a Tell,
+}
+
+/// The half of a kind whose objects are inside servers.
+#[async_trait]
+pub trait GuestKind: Kind {
+    /// The object's id, from its bound fields: it is the same as long as server and resource are.
+    fn id(&self, address: &Address, fields: &Fields) -> Option<RemoteId>;
+
+    /// What is done in the guest, in words, in order. Steps that need nothing done are not among them.
+    fn steps(&self, fields: &Fields) -> Vec<String>;
+
+    /// Whether the guest's facts show how the object is; others are as they are recorded.
+    fn is_seen(&self) -> bool {
+        false
+    }
+
+    /// How a recorded object is by the facts of its guest: the fields that the guest shows.
+    fn seen(&self, applied: &Fields, attributes: &Fields, facts: &Facts) -> Fields {
+        let _ = (applied, facts);
+        attributes.clone()
+    }
+
+    /// Makes it so, and says what it shows from now on.
+    async fn put(&self, cx: &GuestCx<'_>, want: &Fields) -> Result<Fields, GuestError>;
+
+    /// Undoes it. `applied` is what was put.
+    async fn remove(&self, cx: &GuestCx<'_>, applied: &Fields) -> Result<(), GuestError>;
+}
+
+/// Whether a record's work was not done.
+#[must_use]
+pub fn is_recorded_only(attributes: &Fields) -> bool {
+    attributes.get(RECORDED_ONLY).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// The server that bound fields name.
+#[must_use]
+pub fn server_of(fields: &Fields) -> Option<&RemoteId> {
+    fields.get(SERVER).and_then(Value::as_id)
+}
