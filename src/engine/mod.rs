@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cloud::Environment;
 use crate::diagnostic::{Diagnostics, Sources};
+use crate::embedded::Guests;
 use crate::kinds;
 use crate::model::{Json, SiteAlias, SiteIdentity};
 use crate::resolve::{self, Desired, Files, Inputs};
@@ -57,6 +58,8 @@ pub struct Settings {
     pub variables: VariableInputs,
     /// Whether every site is the embedded cloud.
     pub embedded: bool,
+    /// Whether the servers of embedded sites are virtual machines, whatever the spec says.
+    pub guests: Option<Guests>,
     /// The process's environment.
     pub environment: Environment,
 }
