@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anole::embedded::{ClockMode, Cloud, Options, Profile};
+use anole::embedded::{ClockMode, Cloud, Guests, Options, Profile};
 use axum::body::{Body, to_bytes};
 use http::Request;
 use serde_json::{Value as Json, json};
@@ -89,7 +89,8 @@ impl Site {
     }
 
     fn cloud(&self) -> Cloud {
-        let options = Options { profile: Profile::ChameleonKvm, clock: ClockMode::Real { scale: 0.0 } };
+        let options =
+            Options { profile: Profile::ChameleonKvm, clock: ClockMode::Real { scale: 0.0 }, guests: Guests::None };
         Cloud::open(&self.folder, options).expect("a cloud")
     }
 

@@ -18,7 +18,7 @@ use super::step::Shared;
 use super::wait::Pollers;
 use crate::cloud::config::{Auth, CloudConfig, Domain, Scope, User};
 use crate::cloud::{Session, SessionOptions, Transport};
-use crate::embedded::{ClockMode, Cloud, Options, Profile};
+use crate::embedded::{ClockMode, Cloud, Guests, Options, Profile};
 use crate::model::{Address, Fields, Json, RemoteId, SiteAlias, Stamp, Target, Value};
 use crate::observe::{Interest, Observed, observe_site};
 use crate::plan::tests::cloud::{World, bare, stamp};
@@ -62,7 +62,8 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let (mut clouds, mut sessions) = (BTreeMap::new(), BTreeMap::new());
         for site in ["kvm", "chi"] {
-            let options = Options { profile: Profile::ChameleonKvm, clock: ClockMode::Real { scale } };
+            let options =
+                Options { profile: Profile::ChameleonKvm, clock: ClockMode::Real { scale }, guests: Guests::None };
             let cloud = Cloud::open(&folder.path().join(site), options).unwrap();
             let domain = || Domain::Id("default".to_owned());
             let user = User::Name("demo".to_owned(), domain());

@@ -55,8 +55,9 @@ pub async fn run(args: CloudArgs, cx: &Context) -> Result<Exit, CliError> {
     let CloudCommand::Serve(args) = args.command;
     let folder = args.folder.unwrap_or_else(|| PathBuf::from("state/embedded/clouds").join(&args.profile));
     let settings = cx.settings(&[]);
-    let cloud =
-        engine::open_embedded(&cx.base().join(folder), &args.profile, &settings).map_err(|error| cx.failed(error))?;
+    let guests = settings.guests.unwrap_or_default();
+    let cloud = engine::open_embedded(&cx.base().join(folder), &args.profile, guests, &settings)
+        .map_err(|error| cx.failed(error))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
         .await
         .map_err(|error| CliError::context(format!("cannot listen on 127.0.0.1:{}", args.port), error))?;

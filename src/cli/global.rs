@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueHint};
 
+use crate::embedded::Guests;
 use crate::model::SiteAlias;
 
 const HEADING: &str = "Global options";
@@ -66,6 +67,16 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "ANOLE_EMBEDDED", hide_env = true, value_parser = FalseyValueParser::new(),
           action = ArgAction::SetTrue)]
     pub embedded: bool,
+
+    /// Whether servers are logged in to: never (none), or those of embedded clouds as virtual machines (qemu)
+    #[arg(long, value_name = "none|qemu", global = true, env = "ANOLE_GUESTS", hide_env = true,
+          hide_possible_values = true, value_parser = guests_parser())]
+    pub guests: Option<Guests>,
+}
+
+fn guests_parser() -> impl TypedValueParser<Value = Guests> {
+    PossibleValuesParser::new(Guests::ALL.map(Guests::name))
+        .try_map(|name| Guests::by_name(&name).ok_or("write none or qemu"))
 }
 
 impl GlobalArgs {

@@ -54,7 +54,7 @@ use global::GlobalArgs;
     after_help = "Start here, without an account:\n  anole apply specs/quickstart.yaml --embedded --yes\n\n\
                   `anole help COMMAND` says more, with examples. Global options have variables too: ANOLE_DIRECTORY, \
                   ANOLE_STATE, ANOLE_SITE, ANOLE_VAR_<name>, ANOLE_VARS_FILE, ANOLE_JSON, ANOLE_NO_COLOR, \
-                  ANOLE_VERBOSE, ANOLE_LOG, ANOLE_EMBEDDED.",
+                  ANOLE_VERBOSE, ANOLE_LOG, ANOLE_EMBEDDED, ANOLE_GUESTS.",
     max_term_width = 100,
     disable_help_subcommand = false
 )]

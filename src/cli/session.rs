@@ -53,6 +53,7 @@ impl Context {
             sites: self.global.site_overrides(),
             variables,
             embedded: self.global.embedded,
+            guests: self.global.guests,
             environment,
         }
     }

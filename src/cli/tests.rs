@@ -55,6 +55,17 @@ fn global_flags_stand_before_and_after_the_command() {
 }
 
 #[test]
+fn guests_are_none_or_qemu() {
+    use crate::embedded::Guests;
+
+    let guests = |args: &[&str]| parse(args).map(|cli| cli.global.guests);
+    assert_eq!(guests(&["plan", "--guests", "qemu"]).unwrap(), Some(Guests::Qemu));
+    assert_eq!(guests(&["--guests", "none", "cloud", "serve"]).unwrap(), Some(Guests::None));
+    assert_eq!(guests(&["plan"]).unwrap(), None);
+    assert!(guests(&["plan", "--guests", "ssh"]).is_err(), "that is for real clouds, which say so in the spec");
+}
+
+#[test]
 fn include_protected_takes_all_or_some() {
     let selection = |args: &[&str]| match parse(args).unwrap().command {
         Some(Command::Destroy(args)) => (args.protected.selection(), args.spec.specs.len()),

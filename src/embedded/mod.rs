@@ -41,6 +41,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use catalogue::Profile;
@@ -94,6 +95,39 @@ pub struct Options {
     pub profile: Profile,
     /// How long transitions take.
     pub clock: ClockMode,
+    /// What its servers are.
+    pub guests: Guests,
+}
+
+/// What a cloud's servers are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guests {
+    /// Documents only.
+    #[default]
+    None,
+    /// Virtual machines on this computer.
+    Qemu,
+}
+
+impl Guests {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::None, Self::Qemu];
+
+    /// As a flag writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|guests| guests.name() == name)
+    }
 }
 
 /// A cloud kept in a folder. Cheap to clone; clones are the same cloud.
@@ -208,7 +242,7 @@ impl Cloud {
 
 impl Inner {
     fn context<'a>(&self, call: &'a Call, state: &'a mut State, now: i64) -> Cx<'a> {
-        let Options { profile, clock } = self.options;
+        let Options { profile, clock, .. } = self.options;
         Cx { call, state, now, clock, profile, who: Who::default(), version: (0, 0) }
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::catalogue::{fixed_id, public_network, shared_network, user_id};
-use super::{ClockMode, Cloud, Options, Profile};
+use super::{ClockMode, Cloud, Guests, Options, Profile};
 use crate::model::Json;
 
 /// A client, signed in.
@@ -39,7 +39,9 @@ impl Got {
 impl Client {
     async fn new(profile: Profile, scale: f64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let cloud = Cloud::open(folder.path(), Options { profile, clock: ClockMode::Real { scale } }).unwrap();
+        let cloud =
+            Cloud::open(folder.path(), Options { profile, clock: ClockMode::Real { scale }, guests: Guests::None })
+                .unwrap();
         let mut client = Self { cloud, folder, token: String::new() };
         client.token = client.sign_in("demo", "demo", "CHI-embedded").await.unwrap();
         client

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 
 use super::Settings;
 use super::look::Signed;
+use super::sites::enters_servers;
 use crate::apply::known::Recorded;
 use crate::cloud::Session;
 use crate::guest::{Access, GuestError, Guests, Tell};
@@ -34,7 +35,7 @@ pub(super) async fn look_inside(
     (settings, options): (&Settings, &PlanOptions),
 ) {
     for (alias, view) in &mut observed.sites {
-        view.guests.reached = is_reached(alias, signed);
+        view.guests.reached = is_reached(alias, signed, settings);
     }
     // A destroy undoes what is recorded, whatever is there; without a refresh nobody is asked.
     if options.destroy || options.trust_state {
@@ -54,9 +55,11 @@ pub(super) async fn look_inside(
     }
 }
 
-/// Whether servers of a site are logged in to: those of the embedded cloud are not there.
-fn is_reached(alias: &SiteAlias, signed: &Signed) -> bool {
-    signed.sessions.get(alias).is_some_and(|session| !session.is_in_process())
+/// Whether servers of a site are logged in to.
+fn is_reached(alias: &SiteAlias, signed: &Signed, settings: &Settings) -> bool {
+    let declared = signed.desired.sites.get(alias).and_then(|site| site.guests);
+    let in_process = signed.sessions.get(alias).is_some_and(Session::is_in_process);
+    enters_servers(declared, settings.guests, in_process)
 }
 
 /// The servers whose facts tell how something recorded is: those that are live.

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cloud::Environment;
 use crate::diagnostic::{Diagnostics, Sources};
-use crate::guest::Guests;
+use crate::embedded::Guests;
+use crate::guest;
 use crate::kinds;
 use crate::model::{Json, SiteAlias, SiteIdentity};
 use crate::resolve::{self, Desired, Files, Inputs};
@@ -60,7 +61,9 @@ pub struct Settings {
     /// Whether every site is the embedded cloud.
     pub embedded: bool,
     /// Connections to servers.
-    pub servers: Guests,
+    pub servers: guest::Guests,
+    /// Whether the servers of embedded sites are virtual machines, whatever the spec says.
+    pub guests: Option<Guests>,
     /// The process's environment.
     pub environment: Environment,
 }

@@ -10,10 +10,11 @@ use super::{Error, Settings, look, sites};
 use crate::apply::intents::Resolution;
 use crate::cloud::Session;
 use crate::diagnostic::{Diagnostics, Sources};
+use crate::embedded;
 use crate::model::{Fields, SiteAlias, Value};
 use crate::observe::{Interest, observe_site};
 use crate::plan::{Action, Plan, Report, Verb};
-use crate::spec::Site;
+use crate::spec::{Guests, Site};
 use crate::state;
 
 /// The version of the format.
@@ -32,6 +33,9 @@ pub struct SavedPlan {
     pub folder: PathBuf,
     /// Whether every site was the embedded cloud.
     pub embedded: bool,
+    /// What the flag made of the servers of embedded sites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guests: Option<embedded::Guests>,
     /// Which cloud each site is.
     pub clouds: BTreeMap<SiteAlias, SavedSite>,
     /// The plan.
@@ -47,6 +51,9 @@ pub struct SavedSite {
     pub cloud: String,
     /// Its region, where the spec says.
     pub region: Option<String>,
+    /// How its servers' insides are reached, where the spec says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guests: Option<Guests>,
 }
 
 /// Writes a plan.
@@ -68,7 +75,7 @@ pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result
         .iter()
         .map(|(alias, site)| {
             let cloud = settings.sites.get(alias).cloned().unwrap_or_else(|| sites::cloud_name(&site.cloud));
-            (alias.clone(), SavedSite { cloud, region: site.region.clone() })
+            (alias.clone(), SavedSite { cloud, region: site.region.clone(), guests: site.guests })
         })
         .collect();
     let saved = SavedPlan {
@@ -77,6 +84,7 @@ pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result
         state: loaded.store.location(),
         folder: loaded.spec.folder.clone(),
         embedded: settings.embedded,
+        guests: settings.guests,
         clouds,
         plan: planned.plan.clone(),
         report: planned.report.clone(),
@@ -168,9 +176,11 @@ async fn sign_in(settings: &Settings, saved: &SavedPlan) -> Result<BTreeMap<Site
         .clouds
         .iter()
         .map(|(alias, site)| {
-            (alias.clone(), Site { span: nowhere, cloud: sites::stand_in(&site.cloud), region: site.region.clone() })
+            let (cloud, region) = (sites::stand_in(&site.cloud), site.region.clone());
+            (alias.clone(), Site { span: nowhere, cloud, region, guests: site.guests })
         })
         .collect();
-    let settings = Settings { embedded: saved.embedded, sites: BTreeMap::new(), ..settings.clone() };
+    let guests = settings.guests.or(saved.guests);
+    let settings = Settings { embedded: saved.embedded, guests, sites: BTreeMap::new(), ..settings.clone() };
     sites::sign_in(&clouds, &saved.folder, &settings).await
 }

@@ -9,9 +9,9 @@ use url::Url;
 use super::{Error, Settings, state_folder};
 use crate::cloud::config::{Auth, CloudConfig, Domain, Scope, User};
 use crate::cloud::{CloudError, Session, SessionOptions, Transport};
-use crate::embedded::{self, ClockMode, Cloud, Profile};
+use crate::embedded::{self, ClockMode, Cloud, Guests, Profile};
 use crate::model::SiteAlias;
-use crate::spec::{CloudRef, Site, Spec};
+use crate::spec::{self, CloudRef, Site, Spec};
 
 /// The name of the site of a spec that declares none.
 pub const DEFAULT_SITE: &str = "default";
@@ -24,7 +24,7 @@ pub(super) fn complete(spec: &mut Spec, settings: &Settings) {
     if spec.sites.is_empty() {
         let nowhere = super::look::nowhere();
         let named = settings.environment.var("OS_CLOUD").map(|cloud| CloudRef::Named(cloud.to_owned()));
-        let site = Site { span: nowhere, cloud: named.unwrap_or(CloudRef::Env), region: None };
+        let site = Site { span: nowhere, cloud: named.unwrap_or(CloudRef::Env), region: None, guests: None };
         spec.sites.insert(SiteAlias(DEFAULT_SITE.to_owned()), site);
     }
 }
@@ -57,7 +57,7 @@ async fn sign_in_one(
     };
     if let Some(profile) = profile {
         let folder = embedded_folder(spec_folder, alias);
-        let cloud = open_embedded(&folder, &profile, settings)?;
+        let cloud = open_embedded(&folder, &profile, guests_of(site.guests, settings.guests), settings)?;
         let config = embedded_config(alias, settings).map_err(failed)?;
         let transport = Transport::InProcess(cloud.router());
         return Session::connect(config, transport, SessionOptions::default()).await.map_err(failed);
@@ -103,6 +103,24 @@ fn profile_of(alias: &SiteAlias, cloud: &CloudRef) -> String {
     if bare_metal { "chameleon-chi" } else { "chameleon-kvm" }.to_owned()
 }
 
+/// Whether an embedded site's servers are virtual machines: the flag's word, else the spec's.
+fn guests_of(declared: Option<spec::Guests>, flag: Option<Guests>) -> Guests {
+    flag.unwrap_or(match declared {
+        Some(spec::Guests::Qemu) => Guests::Qemu,
+        Some(spec::Guests::Ssh | spec::Guests::None) | None => Guests::None,
+    })
+}
+
+/// Whether servers of a site are logged in to: those of an embedded cloud only where they are virtual machines, and all
+/// others unless the spec or the flag says otherwise.
+pub(super) fn enters_servers(declared: Option<spec::Guests>, flag: Option<Guests>, is_embedded: bool) -> bool {
+    match (is_embedded, flag) {
+        (true, _) => guests_of(declared, flag) == Guests::Qemu,
+        (false, Some(Guests::None)) => false,
+        (false, _) => declared != Some(spec::Guests::None),
+    }
+}
+
 /// Where a site's embedded cloud is kept.
 #[must_use]
 pub fn embedded_folder(spec_folder: &Path, site: &SiteAlias) -> PathBuf {
@@ -115,7 +133,7 @@ pub fn embedded_folder(spec_folder: &Path, site: &SiteAlias) -> PathBuf {
 ///
 /// # Errors
 /// When its folder cannot be read or written, or there is no such profile.
-pub fn open_embedded(folder: &Path, profile: &str, settings: &Settings) -> Result<Cloud, Error> {
+pub fn open_embedded(folder: &Path, profile: &str, guests: Guests, settings: &Settings) -> Result<Cloud, Error> {
     let profile = Profile::by_name(profile).ok_or_else(|| {
         let names = Profile::ALL.map(Profile::name).join("`, `");
         Error::refused(format!("there is no embedded cloud `{profile}`"), format!("there are `{names}`"))
@@ -129,7 +147,7 @@ pub fn open_embedded(folder: &Path, profile: &str, settings: &Settings) -> Resul
             )
         })?,
     };
-    Ok(Cloud::open(folder, embedded::Options { profile, clock: ClockMode::Real { scale } })?)
+    Ok(Cloud::open(folder, embedded::Options { profile, clock: ClockMode::Real { scale }, guests })?)
 }
 
 /// Signs in as the embedded cloud's user, or the one that `ANOLE_EMBEDDED_USER` names.
@@ -143,4 +161,29 @@ fn embedded_config(alias: &SiteAlias, settings: &Settings) -> Result<CloudConfig
     };
     let scope = Scope::ProjectName(project.to_owned(), Domain::Id("default".to_owned()));
     Ok(CloudConfig::new(format!("the embedded cloud of site {alias}"), url, auth, scope))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_entered_where_they_are() {
+        use spec::Guests as Spec;
+        assert!(enters_servers(None, None, false) && !enters_servers(None, None, true));
+        assert!(!enters_servers(Some(Spec::None), None, false) && !enters_servers(None, Some(Guests::None), false));
+        assert!(enters_servers(Some(Spec::Qemu), None, true) && enters_servers(None, Some(Guests::Qemu), true));
+        assert!(!enters_servers(Some(Spec::Qemu), Some(Guests::None), true));
+    }
+
+    #[test]
+    fn the_flag_says_more_than_the_spec() {
+        let qemu = Some(spec::Guests::Qemu);
+        assert_eq!(guests_of(qemu, None), Guests::Qemu);
+        assert_eq!(guests_of(qemu, Some(Guests::None)), Guests::None);
+        assert_eq!(guests_of(None, Some(Guests::Qemu)), Guests::Qemu);
+        // A real site under `--embedded` has no machines that anybody asked for.
+        assert_eq!(guests_of(Some(spec::Guests::Ssh), None), Guests::None);
+        assert_eq!(guests_of(None, None), Guests::None);
+    }
 }

@@ -93,6 +93,7 @@ fn definitions() -> Map<String, Json> {
                 "chameleon": { "description": "A Chameleon site, with the sign-in at hand.", "type": "string", "examples": ["CHI@TACC"] },
                 "embedded": { "description": "The embedded cloud, by profile.", "type": "string", "examples": ["chameleon-kvm"] },
                 "region": { "description": "A region other than the cloud's own.", "type": "string", "minLength": 1 },
+                "guests": { "description": "How the insides of its servers are reached: `ssh`; `none`; `qemu` makes those of an embedded cloud virtual machines on this computer.", "enum": ["ssh", "none", "qemu"] },
             },
             "oneOf": [{ "required": ["cloud"] }, { "required": ["chameleon"] }, { "required": ["embedded"] }],
         },
@@ -441,6 +442,7 @@ outputs: { a: '${things.x.id}', b: [1] }
             "stack: s\nthings: { a: }",
             "stack: s\nsites: { k: { cloud: a, embedded: b } }",
             "stack: s\nsites: { k: { region: a } }",
+            "stack: s\nsites: { k: { embedded: chameleon-kvm, guests: xen } }",
             "stack: s\nvariables: { a: { typ: x } }",
         ] {
             assert!(!accepts(&validator, text), "{text}");

@@ -17,6 +17,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnostic::Span;
 use crate::model::{Address, SiteAlias};
 
@@ -140,6 +142,41 @@ pub struct Site {
     pub cloud: CloudRef,
     /// A region other than the cloud's own.
     pub region: Option<String>,
+    /// How the insides of its servers are reached; the default where the spec does not say.
+    pub guests: Option<Guests>,
+}
+
+/// How the insides of a site's servers are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guests {
+    /// By SSH.
+    Ssh,
+    /// Not at all.
+    None,
+    /// They are virtual machines on this computer: the embedded cloud only.
+    Qemu,
+}
+
+impl Guests {
+    /// Every word for it.
+    pub const ALL: [Self; 3] = [Self::Ssh, Self::None, Self::Qemu];
+
+    /// As a spec writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::None => "none",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|guests| guests.name() == name)
+    }
 }
 
 /// The cloud that a site stands for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anole::embedded::{ClockMode, Cloud as Embedded, Options, Profile};
+use anole::embedded::{ClockMode, Cloud as Embedded, Guests, Options, Profile};
 use axum::body::{Body, to_bytes};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -69,7 +69,7 @@ pub fn play(scenario: &Scenario, rules: &Rules, pace: Pace) -> Result<Recording,
     let scale = if pace == Pace::Slow { 10.0 } else { 0.0 };
     let profile =
         scenario.embedded.as_deref().map_or(Some(Profile::ChameleonKvm), Profile::by_name).expect("a profile");
-    let options = Options { profile, clock: ClockMode::Real { scale } };
+    let options = Options { profile, clock: ClockMode::Real { scale }, guests: Guests::None };
     let cloud = Embedded::open(folder.path(), options).expect("a cloud");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut cloud = InProcess { cloud, runtime, pace };

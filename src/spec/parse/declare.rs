@@ -2,7 +2,7 @@
 
 use super::{Diagnostic, Key, Node, Parser, Span, Spanned, Yaml};
 use crate::model::SiteAlias;
-use crate::spec::{CloudRef, Site, Variable, VariableType, variables};
+use crate::spec::{CloudRef, Guests, Site, Variable, VariableType, variables};
 use crate::suggest;
 
 const VARIABLE: &[&str] = &["required", "default", "type", "pattern", "description", "sensitive"];
@@ -16,7 +16,7 @@ const TYPES: &[(&str, VariableType)] = &[
     ("map", VariableType::Map),
 ];
 
-const SITE: &[&str] = &["cloud", "chameleon", "embedded", "region"];
+const SITE: &[&str] = &["cloud", "chameleon", "embedded", "region", "guests"];
 
 impl Parser<'_> {
     /// An entry of `variables`.
@@ -111,7 +111,7 @@ impl Parser<'_> {
             return self.reader.wrong_type(&what, "a mapping", node, &help);
         };
         let mut clouds: Vec<(&str, Span, CloudRef)> = Vec::new();
-        let (mut region, mut wrong) = (None, false);
+        let (mut region, mut guests, mut wrong) = (None, None, false);
         for (field, value) in entries {
             let name = field.text.as_str();
             if !SITE.contains(&name) {
@@ -119,7 +119,7 @@ impl Parser<'_> {
                 wrong = true;
                 continue;
             }
-            let Some(Spanned { value: text, .. }) = self.reader.text(&format!("`{name}`"), value) else {
+            let Some(Spanned { value: text, span }) = self.reader.text(&format!("`{name}`"), value) else {
                 wrong = true;
                 continue;
             };
@@ -128,6 +128,7 @@ impl Parser<'_> {
                 "cloud" => clouds.push(("cloud", field.span, CloudRef::Named(text))),
                 "chameleon" => clouds.push(("chameleon", field.span, CloudRef::Chameleon(text))),
                 "embedded" => clouds.push(("embedded", field.span, CloudRef::Embedded(text))),
+                "guests" => guests = self.guests(&text, span).map(|guests| Spanned { value: guests, span }),
                 _ => region = Some(text),
             }
         }
@@ -139,7 +140,9 @@ impl Parser<'_> {
                 self.reader.push(found.help("declare a second site"));
             }
             (Some((_, _, cloud)), None) => {
-                let site = Site { span: key.span, cloud, region };
+                self.check_guests(&what, &cloud, guests.as_ref());
+                let guests = guests.map(|guests| guests.value);
+                let site = Site { span: key.span, cloud, region, guests };
                 self.spec.sites.insert(SiteAlias(key.text.clone()), site);
             }
             (None, _) if wrong => {}
@@ -151,6 +154,37 @@ impl Parser<'_> {
                 ));
             }
         }
+    }
+
+    fn guests(&mut self, text: &str, span: Span) -> Option<Guests> {
+        let found = Guests::by_name(text);
+        if found.is_none() {
+            let help = match suggest::closest(text, Guests::ALL.map(Guests::name)) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => "write `ssh`, `none`, or for an embedded cloud `qemu`".to_owned(),
+            };
+            let message = format!("`{text}` is no way to reach a server's inside");
+            self.reader.push(Diagnostic::error("bad-value", span, message).help(help));
+        }
+        found
+    }
+
+    /// Virtual machines of our own are the embedded cloud's, and nothing else of it is reached by SSH.
+    fn check_guests(&mut self, what: &str, cloud: &CloudRef, guests: Option<&Spanned<Guests>>) {
+        let embedded = matches!(cloud, CloudRef::Embedded(_));
+        let Some(guests) = guests else { return };
+        let (message, help) = match (guests.value, embedded) {
+            (Guests::Qemu, false) => (
+                format!("{what} is a real cloud, whose servers run there and not in QEMU on this computer"),
+                "write `guests: ssh`, or make the site an `embedded` one",
+            ),
+            (Guests::Ssh, true) => (
+                format!("the servers of {what} exist only on paper, unless QEMU runs them"),
+                "write `guests: qemu`, or `guests: none`",
+            ),
+            _ => return,
+        };
+        self.reader.push(Diagnostic::error("bad-site", guests.span, message).help(help));
     }
 }
 

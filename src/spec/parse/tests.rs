@@ -353,6 +353,45 @@ servers:
 }
 
 #[test]
+fn guests_are_of_the_clouds_that_have_them() {
+    let found = wrong(&["stack: s
+sites:
+  real: { cloud: kvm, guests: qemu }
+  paper: { embedded: chameleon-kvm, guests: ssh }
+  typo: { cloud: kvm, guests: shh }
+  fine: { embedded: chameleon-kvm, guests: qemu }
+  plain: { embedded: chameleon-kvm, guests: none }
+  quiet: { cloud: env, guests: none }
+  usual: { chameleon: CHI@TACC, guests: ssh }
+"]);
+    insta::assert_snapshot!(found, @r"
+    error[bad-site]: the site `real` is a real cloud, whose servers run there and not in QEMU on this computer
+     --> a.yaml:3:31
+      |
+    3 |   real: { cloud: kvm, guests: qemu }
+      |                               ^^^^
+      |
+      = help: write `guests: ssh`, or make the site an `embedded` one
+
+    error[bad-site]: the servers of the site `paper` exist only on paper, unless QEMU runs them
+     --> a.yaml:4:45
+      |
+    4 |   paper: { embedded: chameleon-kvm, guests: ssh }
+      |                                             ^^^
+      |
+      = help: write `guests: qemu`, or `guests: none`
+
+    error[bad-value]: `shh` is no way to reach a server's inside
+     --> a.yaml:5:31
+      |
+    5 |   typo: { cloud: kvm, guests: shh }
+      |                               ^^^
+      |
+      = help: did you mean `ssh`?
+    ");
+}
+
+#[test]
 fn declarations_must_make_sense() {
     let found = wrong(&["stack: s
 variables:
