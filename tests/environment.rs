@@ -89,7 +89,13 @@ impl TestEnvironment {
         command.args(words.split_whitespace()).current_dir(self.path("")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.root.path().join("home"));
-        command.envs([("ANOLE_EMBEDDED", "1"), ("ANOLE_EMBEDDED_SCALE", "0"), ("NO_COLOR", "1"), ("COLUMNS", "120")]);
+        command.envs([
+            ("ANOLE_EMBEDDED", "1"),
+            ("ANOLE_EMBEDDED_SCALE", "0"),
+            ("NO_COLOR", "1"),
+            ("COLUMNS", "120"),
+            ("ANOLE_GUESTS", "none"),
+        ]);
         command.envs(self.variables.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -54,9 +54,10 @@ fn one_edited_line_recreates_the_server_and_keeps_volume_and_address() {
 
         -/+ attachments.data  replace: server `node-block` is replaced
               server: servers.node-block ([id]) -> servers.node-block (known after apply)  (needs a new object)
-              recorded, not carried out: make an ext4 filesystem on the volume, if it is blank
-              recorded, not carried out: mount it at /mnt/block
-              recorded, not carried out: give it to cc
+              -/+ mount  replace: attachment `data` is replaced, server `node-block` is replaced
+                  recorded, not carried out: make an ext4 filesystem on a partition of the volume, if it is blank
+                  recorded, not carried out: mount it at /mnt/block
+                  recorded, not carried out: give it to cc
 
         Untouched: volumes.data, leases.block, keypairs.laptop, security_groups.allow-ssh, security_groups.jupyter.
 

@@ -44,6 +44,8 @@ impl Running<'_> {
         if self.action.recorded_only {
             let attributes = Fields::from([(RECORDED_ONLY.to_owned(), Value::Bool(true))]);
             self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
+            let text = format!("{address}: recorded, not carried out: servers of this site are not logged in to");
+            self.tell(Event::Notice { text });
             return Ok(End::Done);
         }
         self.put_record(record.clone()).await?;

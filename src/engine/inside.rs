@@ -56,7 +56,7 @@ pub(super) async fn look_inside(
 }
 
 /// Whether servers of a site are logged in to.
-fn is_reached(alias: &SiteAlias, signed: &Signed, settings: &Settings) -> bool {
+pub(super) fn is_reached(alias: &SiteAlias, signed: &Signed, settings: &Settings) -> bool {
     let declared = signed.desired.sites.get(alias).and_then(|site| site.guests);
     let in_process = signed.sessions.get(alias).is_some_and(Session::is_in_process);
     enters_servers(declared, settings.guests, in_process)

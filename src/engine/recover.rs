@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use super::planning::ids;
-use super::{Error, Settings, load, look};
+use super::{Error, Settings, inside, load, look};
 use crate::kinds;
 use crate::observe::{Observed, observe_site};
 use crate::state::lock::Holder;
@@ -40,7 +40,10 @@ pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) ->
             view.map(|view| (alias.clone(), view)).map_err(|error| Error::Site { site: alias.clone(), error })
         }
     }));
-    let observed = Observed { sites: views.await?.into_iter().collect(), at: look::clock(&signed.sessions) };
+    let mut observed = Observed { sites: views.await?.into_iter().collect(), at: look::clock(&signed.sessions) };
+    for (alias, view) in &mut observed.sites {
+        view.guests.reached = inside::is_reached(alias, &signed, settings);
+    }
     let fresh_lineage = ids().hex(8);
     let recovered = rebuild(&Sources {
         desired: &signed.desired,

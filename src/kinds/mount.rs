@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use super::guest::{GuestCx, GuestKind};
 use super::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields};
 use super::schema::{Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
-use super::volume::serial;
 use crate::cloud::cinder;
 use crate::guest::filesystem::{self, Found, Mount as Mounting, Volume};
 use crate::guest::{Facts, GuestError};
@@ -197,18 +196,24 @@ impl GuestKind for Mount {
 
     async fn remove(&self, cx: &GuestCx<'_>, applied: &Fields) -> Result<(), GuestError> {
         let Some(id) = applied.get("volume").and_then(Value::as_id) else { return Ok(()) };
+        let remembered = cx.memory.filesystem(id).map(|filesystem| filesystem.uuid);
+        let uuid = match remembered {
+            Some(uuid) => Some(uuid),
+            // A state that was made again from what is live remembers nothing; the volume does.
+            None => noted(cx, id).await?.0,
+        };
         // Without a filesystem of which anything is remembered, nothing was mounted.
-        let Some(filesystem) = cx.memory.filesystem(id) else { return Ok(()) };
+        let Some(uuid) = uuid else { return Ok(()) };
         let path = applied.get("path").and_then(Value::as_str).unwrap_or("the volume");
         (cx.tell)(&format!("unmounting {path}"));
-        filesystem::unmount(cx.guest, &filesystem.uuid, &tag(cx), path).await
+        filesystem::unmount(cx.guest, &uuid, &tag(cx), path).await
     }
 }
 
 /// The filesystem's UUID that the volume's metadata remembers, and the volume's size.
 async fn noted(cx: &GuestCx<'_>, volume: &RemoteId) -> Result<(Option<String>, u64), GuestError> {
     let found = cinder::volume(cx.session, &volume.0).await?;
-    let found = found.ok_or_else(|| GuestError::refused(format!("volume {} is gone", serial(&volume.0))))?;
+    let found = found.ok_or_else(|| GuestError::refused(format!("volume {volume} is gone")))?;
     let note = found.metadata.get(NOTE).and_then(|note| note.split_once(' ')).map(|(_, uuid)| uuid.to_owned());
     Ok((note, u64::try_from(found.size).unwrap_or(0)))
 }

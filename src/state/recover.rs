@@ -20,6 +20,7 @@ use super::error::Candidate;
 use super::{Error, Origin, ResourceState, State, Status};
 use crate::hex;
 use crate::kinds::Kind;
+use crate::kinds::guest::RECORDED_ONLY;
 use crate::kinds::kind::{Claim, Readiness, Seen};
 use crate::model::{Address, Fields, Reference, RemoteId, SiteAlias, Target, Value};
 use crate::observe::Observed;
@@ -73,6 +74,7 @@ pub fn recover(sources: &Sources<'_>) -> Result<Recovered, Error> {
     state.sites = views.iter().map(|(alias, view)| (alias.clone(), view.identity.clone())).collect();
     state.variables = sources.desired.variables.clone();
     state.resources = found.taken.iter().map(|(at, live)| (at.clone(), found.record(at, live, &lineage))).collect();
+    state.resources.extend(found.inside_servers());
     let wanted = &sources.desired.resources;
     Ok(Recovered {
         missing: wanted.keys().filter(|address| !state.resources.contains_key(address)).cloned().collect(),
@@ -260,6 +262,39 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// What the spec does inside servers that were found. No service shows it, so it is recorded as begun: the next apply
+    /// looks, and does what is missing; and it is undone when it is no longer wanted.
+    fn inside_servers(&self) -> Vec<(Address, ResourceState)> {
+        let mut records = Vec::new();
+        for resource in self.missing() {
+            let Some(kind) = (self.sources.kinds)(resource.kind).and_then(Kind::guest) else { continue };
+            let applied = self.applied(resource, &Fields::new());
+            let fields = self.bind_all(&resource.fields, &resource.site);
+            let (Some(id), false) = (kind.id(&resource.address, &applied), names_a_lost_one(self, &fields)) else {
+                continue;
+            };
+            let reached = self.sources.observed.sites.get(&resource.site).is_some_and(|view| view.guests.reached);
+            let (status, attributes) = match reached {
+                true => (Status::Accepted, Fields::new()),
+                false => (Status::Ready, Fields::from([(RECORDED_ONLY.to_owned(), Value::Bool(true))])),
+            };
+            let record = ResourceState {
+                kind: resource.kind.to_owned(),
+                site: resource.site.clone(),
+                id,
+                origin: Origin::Created,
+                protect: false,
+                uid: String::new(),
+                status,
+                applied,
+                attributes,
+                needs: resource.needs.iter().map(|need| need.address.clone()).collect(),
+            };
+            records.push((resource.address.clone(), record));
+        }
+        records
+    }
+
     /// What the lost apply must have set: what the spec says where it is known, else what is live.
     ///
     /// The spec comes first, because it does not change by itself: a lease that was prolonged elsewhere must look
@@ -323,6 +358,18 @@ fn claimed(claim: &Claim, seen: &Seen, lineage: &str) -> bool {
         (field, _) => seen.attrs.get(field).is_some_and(|value| value.same(&claim.value)),
     };
     meant && (claim.or_create || !foreign)
+}
+
+/// Whether the fields name something in the cloud that was not found. What is inside servers may name its like.
+fn names_a_lost_one(found: &Found<'_>, fields: &Fields) -> bool {
+    let mut lost = false;
+    for value in fields.values() {
+        value.visit_refs(&mut |reference| {
+            let in_cloud = (found.sources.kinds)(&reference.kind).is_some_and(|kind| kind.cloud().is_some());
+            lost |= in_cloud && reference.id.is_none() && matches!(reference.target, Target::Resource(_));
+        });
+    }
+    lost
 }
 
 /// Whether the fields name a resource of the spec that was not found, or not yet.

@@ -290,16 +290,22 @@ impl Writer<'_> {
             rows.insert(0, ("id".to_owned(), Shown::Inline(printable(&id.0).into_owned()), String::new()));
         }
         self.rows(rows);
+        self.in_guest(action, "      ");
+        self.loss(action, "      ");
+    }
+
+    /// What is done inside the server, or would be.
+    fn in_guest(&mut self, action: &Action, indent: &str) {
         for step in &action.in_guest {
+            let step = printable(step);
             match action.recorded_only {
                 true => {
-                    let line = format!("      recorded, not carried out: {}", printable(step));
+                    let line = format!("{indent}recorded, not carried out: {step}");
                     self.line(paint(self.styles.warning, line));
                 }
-                false => self.line(format!("      in the server: {}", printable(step))),
+                false => self.line(format!("{indent}in the server: {step}")),
             }
         }
-        self.loss(action, "      ");
     }
 
     fn loss(&mut self, action: &Action, indent: &str) {
@@ -325,6 +331,7 @@ impl Writer<'_> {
         };
         let changes = if changes.is_empty() { String::new() } else { format!("  {}", changes.join("; ")) };
         self.line(format!("      {sign} {}  {}{changes}", printable(name), what_and_why(part)));
+        self.in_guest(part, "          ");
         self.loss(part, "          ");
     }
 

@@ -238,7 +238,7 @@ volumes:
 attachments: { data: { volume: data, server: node, filesystem: xfs, mount: { path: /data, owner: cc } } }",
     );
     let ran = cloud.converge();
-    ran.says("make an xfs filesystem on the volume, if it is blank").says("mount it at /data");
+    ran.says("make an xfs filesystem on a partition of the volume, if it is blank").says("mount it at /data");
     let (data, server) = (cloud.object("volume", "volumes.data"), cloud.only("server"));
     has(
         &data,
