@@ -15,11 +15,17 @@ const INTERNAL: [&str; 4] = ["clock", "tokens", "quotas", "addresses"];
 /// An embedded cloud's folder.
 pub struct Site {
     folder: PathBuf,
+    guests: Guests,
 }
 
 impl Site {
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, guests: Guests::None }
+    }
+
+    /// The same cloud, whose servers are machines.
+    pub fn with_guests(self) -> Self {
+        Self { guests: Guests::Qemu, ..self }
     }
 
     /// Everything that was made and is still there, by table and id: the folder's log, folded. A project's own group
@@ -89,8 +95,8 @@ impl Site {
     }
 
     fn cloud(&self) -> Cloud {
-        let options =
-            Options { profile: Profile::ChameleonKvm, clock: ClockMode::Real { scale: 0.0 }, guests: Guests::None };
+        let clock = ClockMode::Real { scale: 0.0 };
+        let options = Options { profile: Profile::ChameleonKvm, clock, guests: self.guests };
         Cloud::open(&self.folder, options).expect("a cloud")
     }
 

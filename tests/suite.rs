@@ -3,6 +3,7 @@
 mod acceptance;
 mod environment;
 mod exchanges;
+mod guests;
 mod site;
 
 mod drift;

@@ -1,4 +1,4 @@
-//! `anole cloud serve`.
+//! `anole cloud serve`, and `anole cloud image`.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::Context;
 use super::signals::watch_signals;
-use crate::embedded;
+use crate::embedded::{self, guests};
 use crate::engine;
 use crate::ui::CliError;
 use crate::ui::error::Exit;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-/// Run the embedded cloud on a port
+/// Run the embedded cloud on a port; build the image of its virtual machines
 #[derive(Debug, Clone, Args)]
 pub struct CloudArgs {
     /// What to do.
@@ -29,6 +29,10 @@ pub enum CloudCommand {
     #[command(after_long_help = "Example:\n  anole cloud serve > clouds.yaml &\n  \
         OS_CLIENT_CONFIG_FILE=clouds.yaml openstack --os-cloud chameleon-kvm server list")]
     Serve(ServeArgs),
+    /// Build the image that `--guests qemu` makes virtual machines from, unless it is built
+    #[command(after_long_help = "It is kept in ~/.cache/anole/guests, or the folder that ANOLE_GUEST_IMAGE names.\n\n\
+        Example:\n  anole cloud image && anole apply specs/block.yaml --embedded --guests qemu")]
+    Image,
 }
 
 /// Where, and which cloud.
@@ -47,12 +51,24 @@ pub struct ServeArgs {
     pub folder: Option<PathBuf>,
 }
 
-/// Serves the embedded cloud until a signal.
+/// Serves the embedded cloud until a signal, or builds its machines' image.
 ///
 /// # Errors
-/// When the port is taken, or the cloud's folder cannot be used.
+/// When the port is taken, or the cloud's folder cannot be used; when the image cannot be built.
 pub async fn run(args: CloudArgs, cx: &Context) -> Result<Exit, CliError> {
-    let CloudCommand::Serve(args) = args.command;
+    match args.command {
+        CloudCommand::Serve(args) => serve(args, cx).await,
+        CloudCommand::Image => image(cx),
+    }
+}
+
+fn image(cx: &Context) -> Result<Exit, CliError> {
+    let folder = guests::image::build(&mut |step| cx.console.tell(&format!("{step}\n"))).map_err(CliError::wrap)?;
+    cx.console.print(&format!("{}\n", folder.display()))?;
+    Ok(Exit::Success)
+}
+
+async fn serve(args: ServeArgs, cx: &Context) -> Result<Exit, CliError> {
     let folder = args.folder.unwrap_or_else(|| PathBuf::from("state/embedded/clouds").join(&args.profile));
     let settings = cx.settings(&[]);
     let guests = settings.guests.unwrap_or_default();

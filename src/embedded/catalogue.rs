@@ -3,6 +3,9 @@
 //! Out: the same objects with the same ids in every cloud of a profile, derived from their names, so that a spec's pinned
 //! look-ups and a test's snapshots hold from one run to the next.
 
+use std::net::Ipv4Addr;
+use std::path::Path;
+
 use ring::digest;
 use serde_json::json;
 
@@ -199,17 +202,62 @@ pub const HOSTS: [(&str, &str); 8] = [
 /// How many instances of reserved flavors there is room for at once, whatever their size.
 pub const RESERVABLE_INSTANCES: i64 = 100;
 
+/// How many floating IPs Blazar reserves.
+const RESERVABLE: u8 = 8;
+
+/// The range of floating IPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Public {
+    /// One that is nowhere reached.
+    Documentary,
+    /// 127.a.b.0/24: this computer's own.
+    Loopback([u8; 2]),
+}
+
+/// A profile with its range of floating IPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site {
+    profile: Profile,
+    public: Public,
+}
+
+impl Site {
+    /// A cloud whose servers are documents.
+    #[must_use]
+    pub fn plain(profile: Profile) -> Self {
+        Self { profile, public: Public::Documentary }
+    }
+
+    /// A cloud whose servers are machines: its floating IPs are addresses of this computer, others for each folder.
+    #[must_use]
+    pub fn with_guests(profile: Profile, folder: &Path) -> Self {
+        let hash = digest::digest(&digest::SHA256, folder.as_os_str().as_encoded_bytes());
+        let hash = hash.as_ref();
+        // 127.0.x.y is where everything else listens.
+        Self { profile, public: Public::Loopback([hash[0] % 254 + 1, hash[1]]) }
+    }
+
+    /// The profile.
+    #[must_use]
+    pub fn profile(self) -> Profile {
+        self.profile
+    }
+}
+
+/// Whether a guest may be reached by that address.
+#[must_use]
+pub fn is_guests_address(address: Ipv4Addr) -> bool {
+    address.is_loopback() && address.octets()[1] != 0
+}
+
 /// The floating IPs that Blazar reserves.
-pub const RESERVABLE_ADDRESSES: [&str; 8] = [
-    "129.114.27.1",
-    "129.114.27.2",
-    "129.114.27.3",
-    "129.114.27.4",
-    "129.114.27.5",
-    "129.114.27.6",
-    "129.114.27.7",
-    "129.114.27.8",
-];
+#[must_use]
+pub fn reservable_addresses(state: &State) -> Vec<String> {
+    let subnet = state.get(Table::Subnets, &fixed_id("subnet", "public"));
+    let range = subnet.map(|subnet| subnet.text("cidr")).unwrap_or_default();
+    let prefix = range.strip_suffix(".0/24").unwrap_or("129.114.27");
+    (1..=RESERVABLE).map(|last| format!("{prefix}.{last}")).collect()
+}
 
 /// The network that all share.
 #[must_use]
@@ -224,7 +272,7 @@ pub fn public_network() -> String {
 }
 
 /// Makes the shared objects: networks, subnets, and the provider's router between them.
-pub fn seed(_profile: Profile, state: &mut State) {
+pub fn seed(site: Site, state: &mut State) {
     let made = clock::zulu(EPOCH);
     let (shared, public) = (shared_network(), public_network());
     let (shared_subnet, public_subnet) = (fixed_id("subnet", "sharednet1"), fixed_id("subnet", "public"));
@@ -243,10 +291,12 @@ pub fn seed(_profile: Profile, state: &mut State) {
         state.put(Table::Networks, id, owned(doc, &made));
     }
     let shared_pool = json!([{"start": "10.56.0.2", "end": "10.56.3.254"}]);
-    let public_pool = json!([{"start": "129.114.24.10", "end": "129.114.26.250"}]);
+    let (public_cidr, public_gateway, router_address, first, last) = public_range(site.public);
+    let public_pool = json!([{"start": first, "end": last}]);
+    let (shared_cidr, shared_gateway) = ("10.56.0.0/22".to_owned(), "10.56.0.1".to_owned());
     for (id, network, name, cidr, gateway, pool, external) in [
-        (&shared_subnet, &shared, "sharednet1-subnet", "10.56.0.0/22", "10.56.0.1", shared_pool, false),
-        (&public_subnet, &public, "public-subnet", "129.114.24.0/22", "129.114.24.1", public_pool, true),
+        (&shared_subnet, &shared, "sharednet1-subnet", shared_cidr, shared_gateway, shared_pool, false),
+        (&public_subnet, &public, "public-subnet", public_cidr, public_gateway, public_pool, true),
     ] {
         let doc = json!({
             "id": id, "name": name, "network_id": network, "ip_version": 4, "subnetpool_id": null,
@@ -261,7 +311,7 @@ pub fn seed(_profile: Profile, state: &mut State) {
     let doc = json!({
         "id": router, "name": "provider-router", "admin_state_up": true, "status": "ACTIVE",
         "external_gateway_info": {"network_id": public, "enable_snat": true,
-            "external_fixed_ips": [{"subnet_id": public_subnet, "ip_address": "129.114.24.2"}]},
+            "external_fixed_ips": [{"subnet_id": public_subnet, "ip_address": router_address}]},
         "description": "", "availability_zones": [], "availability_zone_hints": [], "routes": [],
         "flavor_id": null,
     });
@@ -276,6 +326,24 @@ pub fn seed(_profile: Profile, state: &mut State) {
     });
     state.put(Table::Ports, &port, owned(doc, &made));
     state.put(Table::Addresses, &format!("{shared_subnet}/10.56.0.1"), json!({"port": port}));
+}
+
+/// Range, gateway, the provider's router, first and last address for floating IPs.
+fn public_range(public: Public) -> (String, String, String, String, String) {
+    let text = |one: &str| one.to_owned();
+    match public {
+        Public::Documentary => (
+            text("129.114.24.0/22"),
+            text("129.114.24.1"),
+            text("129.114.24.2"),
+            text("129.114.24.10"),
+            text("129.114.26.250"),
+        ),
+        Public::Loopback([a, b]) => {
+            let of = |last: &str| format!("127.{a}.{b}.{last}");
+            (of("0/24"), of("254"), of("253"), of("10"), of("250"))
+        }
+    }
 }
 
 fn owned(mut doc: Json, made: &str) -> Json {

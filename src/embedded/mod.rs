@@ -7,6 +7,7 @@
 //! request ─ serve ─▶ Cloud::handle ─ lock the folder, read what others did (store)
 //!                                  ─ carry out what is due (settle)
 //!                                  ─ the service: keystone nova neutron cinder glance blazar
+//!                                  ─ where servers are machines, bring those along (guests), before and after
 //!                                  ─ append what changed, note the request, unlock
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod cinder;
 pub mod clock;
 pub mod faults;
 pub mod glance;
+pub mod guests;
 pub mod keystone;
 pub mod metadata;
 pub mod neutron;
@@ -48,7 +50,9 @@ pub use catalogue::Profile;
 pub use clock::ClockMode;
 pub use serve::serve;
 
+use catalogue::Site;
 use faults::Rule;
+use guests::{Host, Progress};
 use store::Store;
 use tables::{Fields, State, Table};
 use wire::{Call, Cx, Reply, Who};
@@ -140,6 +144,7 @@ struct Inner {
     options: Options,
     folder: PathBuf,
     opened: Mutex<(Store, State)>,
+    host: Option<Mutex<Host>>,
 }
 
 /// What became of a request: the answer, the cloud's time, and the fault that was on order for it.
@@ -154,8 +159,20 @@ impl Cloud {
     /// # Errors
     /// When the folder cannot be made, read or locked, or its log cannot be read.
     pub fn open(folder: &Path, options: Options) -> Result<Self, Error> {
-        let opened = Store::open(folder, options.profile)?;
-        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened: Mutex::new(opened) }) })
+        std::fs::create_dir_all(folder).map_err(|source| Error::io("make", folder, source))?;
+        let whole = folder.canonicalize().map_err(|source| Error::io("find", folder, source))?;
+        let site = match options.guests {
+            Guests::None => Site::plain(options.profile),
+            Guests::Qemu => Site::with_guests(options.profile, &whole),
+        };
+        let opened = Mutex::new(Store::open(folder, site)?);
+        let host = (options.guests == Guests::Qemu).then(|| Mutex::new(Host::new(&whole, options.profile)));
+        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, host }) })
+    }
+
+    /// Whether its servers are machines, which take longer to answer for than documents.
+    pub(crate) fn has_guests(&self) -> bool {
+        self.inner.host.is_some()
     }
 
     /// The APIs of all services on one host. The catalog's addresses are those the client came by (its `Host`), or
@@ -224,6 +241,7 @@ impl Cloud {
                     rule.and_then(Rule::afterwards).unwrap_or(done)
                 }
             };
+            inner.reconcile(state);
             inner.note(call, reply.status)?;
             Ok(Outcome { reply, now })
         })?
@@ -243,15 +261,30 @@ impl Cloud {
 impl Inner {
     fn context<'a>(&self, call: &'a Call, state: &'a mut State, now: i64) -> Cx<'a> {
         let Options { profile, clock, .. } = self.options;
-        Cx { call, state, now, clock, profile, who: Who::default(), version: (0, 0) }
+        let machines = self.host.is_some().then(|| self.machines());
+        Cx { call, state, now, clock, profile, machines, who: Who::default(), version: (0, 0) }
+    }
+
+    /// The folder of the machines.
+    fn machines(&self) -> PathBuf {
+        self.folder.join("guests")
+    }
+
+    /// Brings the machines to what the documents want.
+    fn reconcile(&self, state: &State) -> Progress {
+        match &self.host {
+            Some(host) => host.lock().unwrap_or_else(PoisonError::into_inner).reconcile(state),
+            None => Progress::default(),
+        }
     }
 
     /// Carries out what is due, and gives the cloud's time.
     fn settle(&self, state: &mut State) -> i64 {
         let now = clock::system() + offset(state);
+        let progress = self.reconcile(state);
         let nobody = Call::nobody();
         let mut cx = self.context(&nobody, state, now);
-        settle::settle(&mut cx);
+        settle::settle(&mut cx, &progress);
         now
     }
 

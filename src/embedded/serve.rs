@@ -71,7 +71,14 @@ async fn carry_out(cloud: Cloud, call: Call) -> Result<Response, Error> {
     if let Some(rule) = rule.as_ref().filter(|rule| rule.delay > 0.0) {
         tokio::time::sleep(std::time::Duration::from_secs_f64(rule.delay.min(600.0))).await;
     }
-    let outcome = cloud.handle(&call, rule.as_ref())?;
+    let outcome = if cloud.has_guests() {
+        // Machines take their time, and this thread has other requests.
+        let folder = cloud.inner.folder.clone();
+        let done = tokio::task::spawn_blocking(move || cloud.handle(&call, rule.as_ref())).await;
+        done.map_err(|error| Error::io("answer for", &folder, std::io::Error::other(error)))??
+    } else {
+        cloud.handle(&call, rule.as_ref())?
+    };
     Ok(respond(outcome.reply, outcome.now))
 }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Error;
-use super::catalogue::{self, Profile};
+use super::catalogue::{self, Site};
 use super::tables::{Change, State, Table};
 use crate::model::Json;
 
@@ -27,7 +27,7 @@ const LONG: usize = 2_000;
 /// The open folder.
 pub struct Store {
     folder: PathBuf,
-    profile: Profile,
+    site: Site,
     lock: File,
     log: File,
     generation: u64,
@@ -37,7 +37,7 @@ pub struct Store {
 
 impl Store {
     /// Opens the folder, making it if it is not there, and reads its log.
-    pub fn open(folder: &Path, profile: Profile) -> Result<(Self, State), Error> {
+    pub fn open(folder: &Path, site: Site) -> Result<(Self, State), Error> {
         std::fs::create_dir_all(folder).map_err(|source| Error::io("make", folder, source))?;
         let path = folder.join("lock");
         let lock = OpenOptions::new()
@@ -48,18 +48,18 @@ impl Store {
             .open(&path)
             .map_err(|source| Error::io("open", &path, source))?;
         lock.lock().map_err(|source| Error::io("lock", &path, source))?;
-        let opened = Self::open_locked(folder, profile, lock);
+        let opened = Self::open_locked(folder, site, lock);
         if let Ok((store, _)) = &opened {
             store.unlock()?;
         }
         opened
     }
 
-    fn open_locked(folder: &Path, profile: Profile, mut lock: File) -> Result<(Self, State), Error> {
+    fn open_locked(folder: &Path, site: Site, mut lock: File) -> Result<(Self, State), Error> {
         let generation = read_generation(&mut lock, folder)?;
         let log = open_log(folder, generation)?;
-        let mut store = Self { folder: folder.to_owned(), profile, lock, log, generation, offset: 0, lines: 0 };
-        let mut state = seeded(profile);
+        let mut store = Self { folder: folder.to_owned(), site, lock, log, generation, offset: 0, lines: 0 };
+        let mut state = seeded(site);
         store.catch_up(&mut state)?;
         let documents = state.snapshot();
         if store.lines > LONG && store.lines > documents.len() * 4 {
@@ -83,7 +83,7 @@ impl Store {
         if generation != self.generation {
             self.log = open_log(&self.folder, generation)?;
             (self.generation, self.offset, self.lines) = (generation, 0, 0);
-            *state = seeded(self.profile);
+            *state = seeded(self.site);
         }
         self.catch_up(state)
     }
@@ -156,9 +156,9 @@ impl Store {
     }
 }
 
-fn seeded(profile: Profile) -> State {
+fn seeded(site: Site) -> State {
     let mut state = State::default();
-    state.seed(|state| catalogue::seed(profile, state));
+    state.seed(|state| catalogue::seed(site, state));
     state
 }
 
@@ -198,9 +198,10 @@ fn decode(line: &[u8]) -> Option<Vec<Change>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::Profile;
 
     fn open(folder: &Path) -> (Store, State) {
-        Store::open(folder, Profile::ChameleonKvm).unwrap()
+        Store::open(folder, Site::plain(Profile::ChameleonKvm)).unwrap()
     }
 
     fn put(store: &mut Store, state: &mut State, id: &str) {

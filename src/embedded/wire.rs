@@ -1,5 +1,7 @@
 //! What goes over the wire: a request as the services read it, an answer, a refusal, and how lists are cut into pages.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::json;
@@ -214,6 +216,8 @@ pub struct Cx<'a> {
     pub clock: ClockMode,
     /// The site.
     pub profile: Profile,
+    /// The folder of the machines, where servers are machines.
+    pub machines: Option<PathBuf>,
     /// Who is asking.
     pub who: Who,
     /// The microversion asked for.

@@ -7,7 +7,7 @@ pub mod settle;
 use http::Method;
 use serde_json::json;
 
-use super::catalogue::{self, HOSTS, Profile, RESERVABLE_ADDRESSES, fixed_id, public_network};
+use super::catalogue::{self, HOSTS, Profile, fixed_id, public_network, reservable_addresses};
 use super::clock;
 use super::keystone::{tokens, unauthorized};
 use super::tables::Fields;
@@ -26,7 +26,7 @@ pub fn handle(cx: &mut Cx<'_>, path: &[&str]) -> Reply {
         (_, ["v1", "leases", rest @ ..]) => leases::handle(cx, rest),
         (&Method::GET, ["v1", "os-hosts"]) => Ok(Reply::ok(json!({"hosts": hosts(cx)}))),
         (&Method::GET, ["v1", "os-hosts", id]) => host(cx, id),
-        (&Method::GET, ["v1", "floatingips"]) => Ok(Reply::ok(json!({"floatingips": floating_ips()}))),
+        (&Method::GET, ["v1", "floatingips"]) => Ok(Reply::ok(json!({"floatingips": floating_ips(cx)}))),
         _ => Err(Fault::no_route()),
     };
     let versioned = !matches!(&answer, Err(fault) if fault.kind == "route" || fault.status == 405);
@@ -97,10 +97,10 @@ fn host(cx: &Cx<'_>, id: &str) -> Answer {
     Ok(Reply::ok(json!({"host": found})))
 }
 
-fn floating_ips() -> Vec<Json> {
+fn floating_ips(cx: &Cx<'_>) -> Vec<Json> {
     let made = clock::spaced(catalogue::EPOCH);
-    let all = RESERVABLE_ADDRESSES.iter().map(|address| {
-        json!({"id": fixed_id("reservable address", address), "floating_network_id": public_network(),
+    let all = reservable_addresses(cx.state).into_iter().map(|address| {
+        json!({"id": fixed_id("reservable address", &address), "floating_network_id": public_network(),
                "subnet_id": fixed_id("subnet", "public"), "floating_ip_address": address, "reservable": true,
                "created_at": made, "updated_at": null})
     });

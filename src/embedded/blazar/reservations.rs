@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::inventory;
-use crate::embedded::catalogue::{Profile, RESERVABLE_ADDRESSES, RESERVABLE_INSTANCES, fixed_id, public_network};
+use crate::embedded::catalogue::{Profile, RESERVABLE_INSTANCES, fixed_id, public_network, reservable_addresses};
 use crate::embedded::nova::flavors;
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Cx, Fault, new_id};
@@ -192,8 +192,8 @@ fn floating_ips(cx: &Cx<'_>, asked: &Json, span: Span, so_far: &[Json]) -> Resul
     let taken: Vec<&Json> =
         beside(cx, "virtual:floatingip", span, "").chain(same).flat_map(|one| one.list("_addresses")).collect();
     let wanted = asked.list("required_floatingips");
-    let mut free: Vec<&str> =
-        RESERVABLE_ADDRESSES.into_iter().filter(|address| !taken.iter().any(|one| one == address)).collect();
+    let mut free = reservable_addresses(cx.state);
+    free.retain(|address| !taken.iter().any(|one| *one == address));
     free.sort_by_key(|address| !wanted.iter().any(|one| one == address));
     let all_wanted = wanted.iter().all(|one| free.iter().any(|address| one == address));
     if asked.text("network_id") != public_network() || free.len() < amount || !all_wanted {

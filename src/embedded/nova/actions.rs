@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{interfaces, invalid, not_allowed, servers, view};
+use super::{interfaces, invalid, keypairs, not_allowed, servers, view};
 use crate::embedded::catalogue;
+use crate::embedded::guests;
 use crate::embedded::neutron;
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, Reply, new_hex, new_id, repr};
@@ -36,6 +37,7 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
         "rebuild" => rebuild(cx, &doc, given),
         "addSecurityGroup" => change_groups(cx, &doc, given, true),
         "removeSecurityGroup" => change_groups(cx, &doc, given, false),
+        "os-getConsoleOutput" if cx.machines.is_some() => console_output(cx, &doc, given),
         "os-getConsoleOutput" => {
             let text = format!("[    0.000000] Linux version 6.8.0\n{} login: ", doc.text("hostname"));
             Ok(Reply::ok(json!({"output": text})))
@@ -54,6 +56,19 @@ pub fn handle(cx: &mut Cx<'_>, id: &str) -> Answer {
         }
         _ => Err(Fault::bad(format!("There is no such action: {name}"))),
     }
+}
+
+/// What the machine's console said.
+fn console_output(cx: &Cx<'_>, doc: &Json, given: &Json) -> Answer {
+    let id = doc.text("id");
+    if doc.text("status") == "BUILD" {
+        return Err(Fault::conflict(format!("Instance {id} is not ready")));
+    }
+    let length = given.get("length").and_then(|length| length.as_i64().or_else(|| length.as_str()?.parse().ok()));
+    // No length, and Nova's word for it, are all there is.
+    let lines = length.and_then(|length| usize::try_from(length).ok());
+    let output = cx.machines.as_ref().map(|machines| guests::console(machines, id, lines));
+    Ok(Reply::ok(json!({"output": output})))
 }
 
 fn check_state(doc: &Json, what: &str, allowed: &[&str]) -> Result<(), Fault> {
@@ -76,6 +91,10 @@ fn power(cx: &mut Cx<'_>, doc: &Json, what: &str, allowed: &[&str], task: &str) 
             "rebooting_hard" => doc.set("status", "HARD_REBOOT"),
             _ => {}
         }
+        if what == "reboot" {
+            doc.set("_boots", doc.int("_boots") + 1);
+        }
+        doc.set("_gently", ["powering-off", "rebooting"].contains(&task));
         doc.set("task_state", task);
         doc.set("updated", now);
         doc.set("_due", due);
@@ -99,8 +118,12 @@ fn rebuild(cx: &mut Cx<'_>, doc: &Json, given: &Json) -> Answer {
     for (key, since) in [("name", 1), ("metadata", 1), ("description", 19), ("key_name", 54), ("user_data", 57)] {
         if let Some(value) = given.get(key).filter(|_| cx.at_least(since)) {
             doc.set(key, value.clone());
+            if key == "key_name" {
+                doc.set("_key", keypairs::public_key(cx, value.as_str().unwrap_or_default()));
+            }
         }
     }
+    doc.set("_builds", doc.int("_builds") + 1);
     doc.set("image", image_id);
     doc.set("status", "REBUILD");
     doc.set("task_state", "rebuilding");

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{invalid, not_allowed, servers};
 use crate::embedded::cinder::{actions, volumes};
+use crate::embedded::guests::machine::SLOTS;
 use crate::embedded::tables::{Fields, Table};
 use crate::embedded::wire::{Answer, Cx, Fault, Reply, is_uuid, new_id};
 use crate::model::Json;
@@ -98,6 +99,11 @@ fn attach(cx: &mut Cx<'_>, doc: &Json) -> Answer {
         )));
     }
     let id = doc.text("id");
+    if cx.machines.is_some() && doc.list("volumes").len() >= SLOTS {
+        return Err(Fault::forbidden(format!(
+            "The maximum allowed number of disk devices ({SLOTS}) to attach to a single instance has been exceeded."
+        )));
+    }
     let device = free_device(doc);
     let attachment = actions::attach(cx, volume_id, id, &device);
     let tag = asked.get("tag").cloned().filter(|_| cx.at_least(49));

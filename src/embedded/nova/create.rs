@@ -319,6 +319,7 @@ fn build(cx: &mut Cx<'_>, wanted: &Json, plan: &Plan, name: &str) -> Result<Stri
         "config_drive": wanted.get("config_drive").is_some_and(|value| value == true || value == "true" || value == "True"),
         "hostname": hostname(name, &id), "hints": plan.hints, "ports": ports, "volumes": [], "_mapping": devices, "_flavor": plan.capacity,
         "_vcpus": plan.flavor["vcpus"], "_ram": plan.flavor["ram"], "_doomed": doom, "_due": due,
+        "_key": keypairs::public_key(cx, wanted.text("key_name")),
     });
     cx.state.put(Table::Servers, &id, doc);
     Ok(id)

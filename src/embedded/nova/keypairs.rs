@@ -52,6 +52,12 @@ pub fn exists(cx: &Cx<'_>, name: &str) -> bool {
     cx.state.get(Table::Keypairs, &key(cx, name)).is_some()
 }
 
+/// The public key of the user's keypair of that name.
+#[must_use]
+pub fn public_key(cx: &Cx<'_>, name: &str) -> Option<String> {
+    cx.state.get(Table::Keypairs, &key(cx, name)).map(|doc| doc.text("public_key").trim().to_owned())
+}
+
 fn view(cx: &Cx<'_>, doc: &Json) -> Json {
     let mut view = json!({"name": doc["name"], "public_key": doc["public_key"], "fingerprint": doc["fingerprint"]});
     if cx.at_least(2) {

@@ -6,7 +6,7 @@ use crate::embedded::catalogue::VOLUME_TYPES;
 use crate::embedded::cinder::{actions, settle::attachment, volumes};
 use crate::embedded::clock;
 use crate::embedded::neutron::ports;
-use crate::embedded::tables::{Fields, Table};
+use crate::embedded::tables::{Fields, State, Table};
 use crate::embedded::wire::{Cx, Who, new_id};
 use crate::model::Json;
 
@@ -17,6 +17,13 @@ pub fn server(cx: &mut Cx<'_>, id: &str) {
         ("deleting", _) => return remove(cx, id),
         ("scheduling", true) => fail(cx, &mut doc),
         ("scheduling", false) => start(cx, &mut doc),
+        (_, true) => {
+            let fault = json!({"code": 500, "created": clock::zulu(cx.now), "message": doc["_doomed"]});
+            doc.set("status", "ERROR");
+            doc.set("vm_state", "error");
+            doc.set("fault", fault);
+            doc.unset("_doomed");
+        }
         ("powering-off", _) => {
             doc.set("status", "SHUTOFF");
             doc.set("vm_state", "stopped");
@@ -32,6 +39,17 @@ pub fn server(cx: &mut Cx<'_>, id: &str) {
     doc.set("task_state", Json::Null);
     doc.set("updated", cx.now);
     cx.state.put(Table::Servers, id, doc);
+}
+
+/// Has what a server is about to become fail, for its machine cannot be had.
+pub fn doom(state: &mut State, id: &str, why: &str) {
+    let Some(server) = state.get(Table::Servers, id) else { return };
+    let comes = ["scheduling", "powering-on", "rebooting", "rebooting_hard", "rebuilding"];
+    if comes.contains(&server.text("task_state")) && !server.has("_doomed") {
+        state.edit(Table::Servers, id, |doc| doc.set("_doomed", why));
+    } else {
+        tracing::error!("the machine of server {id} cannot be started: {why}");
+    }
 }
 
 fn fail(cx: &mut Cx<'_>, doc: &mut Json) {
