@@ -119,10 +119,12 @@ impl Running<'_> {
         Ok(guest)
     }
 
-    /// Tells what is under way as the resource's status.
+    /// Tells what is under way as the resource's status. A connection keeps it, and outlives the apply: so it does not hold
+    /// the channel open for which whoever listens waits to close.
     fn teller(&self) -> Tell {
-        let (events, address) = (self.shared.events.clone(), self.action.address.clone());
+        let (events, address) = (self.shared.events.downgrade(), self.action.address.clone());
         Arc::new(move |status: &str| {
+            let Some(events) = events.upgrade() else { return };
             let _ = events.send(Event::Waiting { address: address.clone(), status: status.to_owned() });
         })
     }

@@ -77,6 +77,7 @@ impl Access {
             asked: Asked {
                 host,
                 user: text("user"),
+                fallback_user: Some(USER.to_owned()),
                 port: ssh.get("port").and_then(Value::as_int).and_then(|port| u16::try_from(port).ok()),
                 identity_files: text("identity_file").into_iter().collect(),
                 jump: text("jump"),
@@ -203,13 +204,7 @@ impl Guests {
     /// For mistakes in the settings or in the ssh config.
     pub async fn target(&self, access: &Access) -> Result<Target, GuestError> {
         let (config, surroundings) = self.local().await?;
-        let target = Target::resolve(&access.asked, config, surroundings)?;
-        if access.asked.user.is_some() || target.server.user != surroundings.user {
-            return Ok(target);
-        }
-        // Nobody said as whom: what is left is the name of whoever sits here, which no image has.
-        let asked = Asked { user: Some(USER.to_owned()), ..access.asked.clone() };
-        Ok(Target::resolve(&asked, config, surroundings)?)
+        Ok(Target::resolve(&access.asked, config, surroundings)?)
     }
 
     async fn user(&self, access: &Access) -> Result<String, GuestError> {

@@ -36,8 +36,8 @@ pub struct Probe {
     pub holders: Vec<String>,
     /// Filesystems that begin where lost partitions would have: type and offset.
     pub lost: Vec<(String, u64)>,
-    /// How many bytes are not zero: in the first MiB, in the last, in the sample.
-    pub used: [u64; 3],
+    /// How many bytes are not zero: in the first MiB, in the last, in the sample. Unknown where nobody looked.
+    pub used: [Option<u64>; 3],
     /// What stands at the place of the mark.
     pub mark: String,
 }
@@ -150,9 +150,9 @@ impl Probe {
                     probe.lost.push((words.get(1).copied().unwrap_or_default().to_owned(), number(words.get(2), line)?))
                 }
                 "used" => match words.get(1).copied() {
-                    Some("first") => probe.used[0] = number(words.get(2), line)?,
-                    Some("last") => probe.used[1] = number(words.get(2), line)?,
-                    Some("sample") => probe.used[2] = number(words.get(2), line)?,
+                    Some("first") => probe.used[0] = Some(number(words.get(2), line)?),
+                    Some("last") => probe.used[1] = Some(number(words.get(2), line)?),
+                    Some("sample") => probe.used[2] = Some(number(words.get(2), line)?),
                     _ => return Err(broken(line)),
                 },
                 "mark" => probe.mark = rest(1).trim().to_owned(),
@@ -195,7 +195,7 @@ impl Probe {
             && bare(&self.whole)
             && self.holders.is_empty()
             && self.lost.is_empty()
-            && self.used == [0, 0, 0]
+            && self.used == [Some(0); 3]
     }
 
     /// What was found, for people.
@@ -227,7 +227,10 @@ impl Probe {
         }));
         if found.is_empty() {
             let places = ["in its first MiB", "in its last MiB", "in between"];
-            let used = places.iter().zip(self.used).filter(|(_, bytes)| *bytes > 0);
+            let used = places
+                .iter()
+                .zip(self.used)
+                .filter_map(|(place, bytes)| Some((place, bytes.filter(|bytes| *bytes > 0)?)));
             let used: Vec<_> = used.map(|(place, bytes)| format!("{bytes} bytes {place}")).collect();
             found.push(match used.is_empty() {
                 true => "nothing".to_owned(),

@@ -87,9 +87,12 @@ pub struct Found {
 pub async fn ready(guest: &Guest, volume: &Volume<'_>, memory: &dyn Memory, tell: &Tell) -> Result<Found, GuestError> {
     tell("looking at the disk");
     let disk = disk_of(guest, volume).await?;
-    let probe = Program::new(format!("looking at {disk}"), disk::PROBE).value("disk", &disk);
-    let probe = Probe::parse(&guest.output(&probe).await?)?;
     let remembered = memory.filesystem(volume.id);
+    let deep = remembered.as_ref().is_none_or(|filesystem| filesystem.phase != Phase::Made);
+    let probe = Program::new(format!("looking at {disk}"), disk::PROBE)
+        .value("disk", &disk)
+        .value("deep", if deep { "yes" } else { "no" });
+    let probe = Probe::parse(&guest.output(&probe).await?)?;
     let wanted = Wanted {
         disk: &disk,
         volume: &volume.label,

@@ -1,4 +1,4 @@
-# What is on a disk, read only. Values: $disk, a path below /dev.
+# What is on a disk, read only. Values: $disk, a path below /dev; $deep, yes where it matters that there is nothing at all.
 # Every line of the answer begins with a word that says what it is; the last one is `end`.
 settle() { if command -v udevadm >/dev/null; then udevadm settle --timeout=10 || true; fi; }
 need() { command -v "$1" >/dev/null || { echo "$1 is not there; install $2" >&2; exit 69; }; }
@@ -15,7 +15,7 @@ signatures() {
     blkid -p -o export "$1" >"$answer" 2>/dev/null
     case $? in
         8) echo "ambivalent $1" ;;
-        0) sed -n "s|^\(TYPE\|UUID\|USAGE\|PTTYPE\|PART_ENTRY_UUID\|VERSION\|LABEL\)=|tag $1 \1 |p" "$answer" ;;
+        0) sed -n "s,^\(TYPE\|UUID\|USAGE\|PTTYPE\|PART_ENTRY_UUID\)=,tag $1 \1 ,p" "$answer" ;;
     esac
 }
 
@@ -39,21 +39,27 @@ for holder in /sys/class/block/"$name"/holders/* /sys/class/block/"$name"/"$name
     echo "holder $(cat "$holder/dm/name" 2>/dev/null || basename "$holder")"
 done
 # A filesystem may begin where a partition began whose table is gone.
-for offset in 1048576 32256; do
+set -- 1048576 32256
+for part in /sys/class/block/"$name"/"$name"*; do
+    if [ -e "$part/partition" ]; then set --; fi
+done
+for offset; do
     type=$(blkid -p -O "$offset" -o value -s TYPE "$disk" 2>/dev/null)
     if [ -n "$type" ]; then echo "lost $type $offset"; fi
 done
-first=1024; if [ "$kib" -lt 1024 ]; then first=$kib; fi
-echo "used first $(used 0 "$first")"
-echo "used last $(used $((kib - first)) "$first")"
-# Between them a sample: 64 pieces of 64 KiB.
-step=$((kib / 65)); sample=0; piece=1
-if [ "$step" -ge 64 ]; then
-    while [ "$piece" -le 64 ]; do
-        sample=$((sample + $(used $((piece * step)) 64)))
-        piece=$((piece + 1))
-    done
+if [ "$deep" = yes ]; then
+    first=1024; if [ "$kib" -lt 1024 ]; then first=$kib; fi
+    echo "used first $(used 0 "$first")"
+    echo "used last $(used $((kib - first)) "$first")"
+    # Between them a sample: 64 pieces of 64 KiB.
+    step=$((kib / 65)); sample=0; piece=1
+    if [ "$step" -ge 64 ]; then
+        while [ "$piece" -le 64 ]; do
+            sample=$((sample + $(used $((piece * step)) 64)))
+            piece=$((piece + 1))
+        done
+    fi
+    echo "used sample $sample"
 fi
-echo "used sample $sample"
 echo "mark $(dd if="$disk" bs=1024 skip=$((kib - 512)) count=1 2>/dev/null | tr -d '\000' | head -c 200 | tr '\n' ' ')"
 echo end

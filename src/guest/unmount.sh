@@ -8,16 +8,6 @@ device=$(readlink -f "/dev/disk/by-uuid/$uuid" 2>/dev/null)
 [ -b "$device" ] || device=$(blkid -U "$uuid" 2>/dev/null)
 if [ -b "$device" ]; then
     number=$(cat "/sys/class/block/$(basename "$device")/dev")
-    mine=$(readlink /proc/self/ns/mnt)
-    # Containers have mounts of their own, which no unmounting here ends.
-    for process in /proc/[0-9]*; do
-        [ "$(readlink "$process/ns/mnt" 2>/dev/null)" != "$mine" ] || continue
-        if awk -v number="$number" '$3 == number { found = 1 } END { exit !found }' "$process/mountinfo" 2>/dev/null; then
-            echo "busy ${process#/proc/} $(stat -c %U "$process" 2>/dev/null) $(tr '\000' ' ' <"$process/cmdline" 2>/dev/null | head -c 120)" >&2
-            inside=yes
-        fi
-    done
-    [ -z "${inside-}" ] || fail 'it is mounted inside a container' 75
     # The last one that was mounted goes first.
     awk -v number="$number" '$3 == number { print $5 }' /proc/self/mountinfo | sed -n '1!G;h;$p' | while read -r field; do
         path=$(unescaped "$field"; printf x); path=${path%x}
@@ -36,6 +26,20 @@ if [ -b "$device" ]; then
         done
         exit 75
     done || exit $?
+    # A container has mounts of its own, which stay when those here go; the mounts of services go along.
+    mine=$(readlink /proc/self/ns/mnt)
+    for process in /proc/[0-9]*; do
+        [ "$(readlink "$process/ns/mnt" 2>/dev/null)" != "$mine" ] || continue
+        if awk -v number="$number" '$3 == number { found = 1 } END { exit !found }' "$process/mountinfo" 2>/dev/null; then
+            echo "busy ${process#/proc/} $(stat -c %U "$process" 2>/dev/null) $(tr '\000' ' ' <"$process/cmdline" 2>/dev/null | head -c 120)" >&2
+            inside=yes
+        fi
+    done
+    if [ -n "${inside-}" ]; then
+        # All as it was: whoever works in there finds the folder again from here, too.
+        mount "UUID=$uuid" || echo "and mounting it again failed" >&2
+        fail 'it is mounted inside a container' 75
+    fi
     blockdev --flushbufs "$device" 2>/dev/null || true
 fi
 

@@ -113,6 +113,8 @@ pub enum Type {
     /// A path to a file of text, or the text itself where it cannot be a path; `~` and the spec's folder are
     /// understood. Canonical: the content.
     TextOrFile,
+    /// A path on this machine; a relative one starts at the spec's folder. Canonical: from that folder, or from `~`.
+    LocalPath,
     /// Another object.
     Ref(RefType),
     /// A list.

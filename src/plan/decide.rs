@@ -424,7 +424,10 @@ impl<'a> Planner<'a> {
             return None;
         }
         let attrs = match guests.seen.get(server) {
-            Some(Inside::Facts(facts)) if kind.is_seen() => kind.seen(&record.applied, &record.attributes, facts),
+            // What was begun and not done shows nothing yet that could have been changed.
+            Some(Inside::Facts(facts)) if kind.is_seen() && record.status == Status::Ready => {
+                kind.seen(&record.applied, &record.attributes, facts)
+            }
             _ => record.attributes.clone(),
         };
         Some(Seen {

@@ -147,6 +147,7 @@ impl Decoder<'_> {
             Type::Ip => self.unit(node, |text| units::ip(text).map(Value::String)),
             Type::Ports => self.unit(node, |text| units::ports(text).map(Value::String)),
             Type::TextOrFile => self.text_or_file(node),
+            Type::LocalPath => self.local_path(node),
         }
     }
 
@@ -300,6 +301,17 @@ impl Decoder<'_> {
                     .help("a relative path starts at the spec's folder"),
             ),
         }
+    }
+
+    /// A path on this machine. What begins at the home folder is left so, for whoever reads it later may have another.
+    fn local_path(&mut self, node: &Node) -> Option<Value> {
+        let Yaml::String(raw) = &node.value else { return self.wrong(node, "the path of a file") };
+        let raw = unescape(raw);
+        let path = match raw.starts_with("~/") {
+            true => raw,
+            false => self.scope.spec.folder.join(raw.trim()).to_string_lossy().into_owned(),
+        };
+        Some(Value::text(path))
     }
 
     fn reference(&mut self, node: &Node, ty: &RefType) -> Option<Value> {

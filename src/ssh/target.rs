@@ -21,6 +21,8 @@ pub struct Asked {
     pub host: String,
     /// The user to log in as.
     pub user: Option<String>,
+    /// The user where the config names none either; else the local one.
+    pub fallback_user: Option<String>,
     /// The port.
     pub port: Option<u16>,
     /// Private key files; a public one says which key of the agent.
@@ -192,7 +194,8 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn endpoint(&self, asked: &Asked) -> Result<(Endpoint, Found), SshError> {
         let found = self.config.find(&asked.host, asked.user.as_deref(), &self.surroundings.user);
-        let user = asked.user.clone().or_else(|| found.user.clone()).unwrap_or_else(|| self.surroundings.user.clone());
+        let named = asked.user.clone().or_else(|| found.user.clone()).or_else(|| asked.fallback_user.clone());
+        let user = named.unwrap_or_else(|| self.surroundings.user.clone());
         if user.is_empty() {
             let message = format!("there is no user to log in as at {}", asked.host);
             return Err(SshError::new(ErrorKind::Settings, message).hint("set `user`: `cc` on Chameleon's images"));

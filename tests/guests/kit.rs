@@ -59,6 +59,7 @@ impl Lab {
         let mut env = TestEnvironment::new();
         let images = image::folder().expect("a folder of images");
         env.set("ANOLE_GUEST_IMAGE", &images.to_string_lossy());
+        env.set("ANOLE_GUESTS", "qemu");
         let mut keygen = Command::new("ssh-keygen");
         keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"]).arg(env.path("key"));
         let made = keygen.status().expect("ssh-keygen runs");

@@ -173,7 +173,7 @@ fn an_interrupted_making_of_ours_is_made_again() {
 fn an_interrupted_making_on_a_whole_disk_is_known_by_its_mark() {
     let whole = ours(Phase::Intended, None);
     let intended = Wanted { remembered: Some(&whole), ..wanted() };
-    let marked = |mark: &str| Probe { mark: mark.to_owned(), used: [512, 40, 7], ..probe("") };
+    let marked = |mark: &str| Probe { mark: mark.to_owned(), used: [Some(512), Some(40), Some(7)], ..probe("") };
     assert_eq!(
         decided(&marked("anole is making filesystem our-uuid here"), &intended),
         Ok(Decision::MakeAgain { device: None })
@@ -187,4 +187,11 @@ fn half_a_look_is_none() {
     for text in ["", "size 5\n", "size x\nend\n", "what is this\nend\n", "used first\nend\n"] {
         assert!(Probe::parse(text).is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn a_disk_that_nobody_looked_through_is_not_blank() {
+    let shallow = Probe::parse("size 2147483648\nmark \nend\n").unwrap();
+    assert!(!shallow.is_blank());
+    refused(&shallow, &wanted());
 }

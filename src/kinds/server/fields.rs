@@ -93,7 +93,7 @@ pub static SSH: &[Field] = &[
     field("user", Type::Text, "The user to log in as; else the one of your ssh config, else `cc`."),
     field(
         "identity_file",
-        Type::Text,
+        Type::LocalPath,
         "Your private key's file, `~/.ssh/id_ed25519`; else your agent's and default keys.",
     ),
     field("port", Type::Int(1, 65535), "The port; else 22."),
