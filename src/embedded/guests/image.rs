@@ -43,6 +43,9 @@ const TOOLS: [(&str, &str); 6] = [
     (QEMU_IMG, "qemu-utils"),
 ];
 
+/// How the folders of unfinished images begin.
+const MAKING: &str = ".making-";
+
 /// What a guest says when it waits for its identity.
 const WAITS: &str = "GUEST-WAITS";
 /// How long its first boot may take, and how long what else it starts is given to come to rest.
@@ -96,8 +99,32 @@ pub fn build(tell: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
     }
     let (all, version) = (folder()?, version()?);
     std::fs::create_dir_all(&all).map_err(|source| Error::io("make", &all, source))?;
-    let work = tempfile::Builder::new().prefix(".making-").tempdir_in(&all);
-    let work = work.map_err(|source| Error::io("make a folder in", &all, source))?;
+    let path = all.join("lock");
+    let lock = File::create(&path).map_err(|source| Error::io("make", &path, source))?;
+    lock.lock().map_err(|source| Error::io("lock", &path, source))?;
+    if let Ok(template) = find() {
+        // Somebody else built it in the meantime.
+        return Ok(template.folder);
+    }
+    remove_unfinished(&all)?;
+    let target = all.join(version);
+    make(&all, &target, tell)?;
+    Ok(target)
+}
+
+/// Ends and removes what an interrupted build left; nobody else builds now.
+fn remove_unfinished(all: &Path) -> Result<(), Error> {
+    for name in super::entries(all)?.iter().filter(|name| name.starts_with(MAKING)) {
+        let folder = all.join(name);
+        Machine::at(folder.join("image")).kill()?;
+        std::fs::remove_dir_all(&folder).map_err(|source| Error::io("remove", &folder, source))?;
+    }
+    Ok(())
+}
+
+fn make(all: &Path, target: &Path, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    let work = tempfile::Builder::new().prefix(MAKING).tempdir_in(all);
+    let work = work.map_err(|source| Error::io("make a folder in", all, source))?;
     let (scripts, made) = (work.path().join("scripts"), work.path().join("image"));
     for folder in [&scripts, &made] {
         std::fs::create_dir(folder).map_err(|source| Error::io("make", folder, source))?;
@@ -120,9 +147,7 @@ pub fn build(tell: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
     machine.kill()?;
     saved?;
     finish(&made)?;
-    let target = all.join(version);
-    std::fs::rename(&made, &target).map_err(|source| Error::io("make", &target, source))?;
-    Ok(target)
+    std::fs::rename(&made, target).map_err(|source| Error::io("make", target, source))
 }
 
 fn check_tools() -> Result<(), Error> {
@@ -214,4 +239,26 @@ fn finish(made: &Path) -> Result<(), Error> {
             .map_err(|source| Error::io("change", &path, source))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_build_is_cleared_away_and_an_image_is_not() {
+        let all = tempfile::tempdir().unwrap();
+        for folder in [".making-abc/image", "0123456789ab"] {
+            std::fs::create_dir_all(all.path().join(folder)).unwrap();
+        }
+        remove_unfinished(all.path()).unwrap();
+        assert_eq!(super::super::entries(all.path()).unwrap(), ["0123456789ab"]);
+    }
+
+    #[test]
+    fn every_script_is_named_by_another_or_begins() {
+        for (name, _) in SCRIPTS.iter().skip(1) {
+            assert!(SCRIPTS.iter().any(|(_, text)| text.contains(&format!("/{name}"))), "{name}");
+        }
+    }
 }

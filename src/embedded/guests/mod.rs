@@ -245,6 +245,8 @@ impl Host {
                 Ok(()) => {
                     progress.held.insert(id.clone());
                 }
+                // It runs, and is asked again.
+                Err(error @ Error::Qmp(_)) => hold(progress, id, &error),
                 Err(error) => {
                     progress.failed.insert(id.clone(), error.whole());
                 }
@@ -324,7 +326,9 @@ impl Host {
     }
 
     /// Starts a machine: resumed from the template when it is new, else booted with its disks.
-    fn start(&self, id: &str, guest: &Guest) -> Result<(), Error> {
+    ///
+    /// Its addresses lead to it from then on, so that it can be reached though nobody asks the cloud of it any more.
+    fn start(&mut self, id: &str, guest: &Guest) -> Result<(), Error> {
         let (machine, template) = (self.machine(id), image::find()?);
         let before = machine.record()?;
         let tries = before.as_ref().map_or(0, |record| record.tries);
@@ -345,19 +349,25 @@ impl Host {
                 })
                 .collect();
             machine.note(&record)?;
-            return machine.start(&template, &Start::Booted(&disks));
+            machine.start(&template, &Start::Booted(&disks))?;
+            return self.forward(&mut Qmp::connect(machine.folder())?, &mut Plugged::default(), guest);
         }
         let seed = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         machine.make(&template, &guest.identity.file(clock::system() / 1000, &seed)?)?;
         machine.start(&template, &Start::Resumed)?;
-        machine.note(&record)
+        machine.note(&record)?;
+        self.forward(&mut Qmp::connect(machine.folder())?, &mut Plugged::default(), guest)
     }
 
     /// Plugs in and forwards what a running machine has not yet.
     fn connect(&mut self, one: &mut Running<'_>, wanted: &Wanted) -> Result<(), Error> {
         let volumes = self.volumes();
         plug::take(&mut one.qmp, &mut one.plugged, &one.guest.disks, &wanted.volumes, &volumes)?;
-        for (address, said) in plug::forward(&mut one.qmp, &mut one.plugged, &one.guest.forwards)? {
+        self.forward(&mut one.qmp, &mut one.plugged, one.guest)
+    }
+
+    fn forward(&mut self, qmp: &mut Qmp, plugged: &mut Plugged, guest: &Guest) -> Result<(), Error> {
+        for (address, said) in plug::forward(qmp, plugged, &guest.forwards)? {
             if self.refused.insert(address, said.clone()).is_none() {
                 tracing::warn!(
                     "{address} leads nowhere, for port 22 of it cannot be taken ({said}); without root, `sysctl \

@@ -94,7 +94,7 @@ pub fn release(
     addresses: &BTreeSet<Ipv4Addr>,
 ) -> Result<bool, QmpError> {
     for address in plugged.forwards.difference(addresses) {
-        qmp.monitor(&format!("hostfwd_remove n0 {}", rule(*address)))?;
+        qmp.monitor(&format!("hostfwd_remove n0 {}", outside(*address)))?;
     }
     plugged.forwards.retain(|address| addresses.contains(address));
     let wanted: BTreeSet<String> = disks.iter().map(|volume| serial(volume)).collect();
@@ -165,7 +165,7 @@ pub fn forward(
         if plugged.forwards.contains(address) {
             continue;
         }
-        let said = qmp.monitor(&format!("hostfwd_add n0 {}", rule(*address)))?;
+        let said = qmp.monitor(&format!("hostfwd_add n0 {}-:{SSH}", outside(*address)))?;
         if said.is_empty() {
             plugged.forwards.insert(*address);
         } else {
@@ -175,8 +175,8 @@ pub fn forward(
     Ok(refused)
 }
 
-fn rule(address: Ipv4Addr) -> String {
-    format!("tcp:{address}:{SSH}-:{SSH}")
+fn outside(address: Ipv4Addr) -> String {
+    format!("tcp:{address}:{SSH}")
 }
 
 fn free_slot(plugged: &Plugged) -> Option<usize> {
