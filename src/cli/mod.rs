@@ -32,6 +32,8 @@ mod session;
 pub mod shared;
 pub mod show;
 pub mod signals;
+pub mod ssh;
+pub mod ssh_config;
 pub mod state;
 pub mod validate;
 
@@ -131,6 +133,8 @@ pub enum Command {
     Import(import::ImportArgs),
     Lease(lease::LeaseArgs),
     State(state::StateArgs),
+    Ssh(ssh::SshArgs),
+    SshConfig(ssh_config::SshConfigArgs),
     Schema(schema::SchemaArgs),
     Cloud(cloud::CloudArgs),
     Completions(completions::CompletionsArgs),
@@ -190,6 +194,8 @@ async fn dispatch(command: Command, cx: &Context) -> Result<Exit, CliError> {
         Command::Import(args) => import::run(args, cx).await,
         Command::Lease(args) => lease::run(args, cx).await,
         Command::State(args) => state::run(args, cx).await,
+        Command::Ssh(args) => ssh::run(args, cx).await,
+        Command::SshConfig(args) => ssh_config::run(args, cx).await,
         Command::Schema(args) => schema::run(args, cx).await,
         Command::Cloud(args) => cloud::run(args, cx).await,
         Command::Completions(args) => completions::run(args, cx).await,

@@ -35,6 +35,7 @@ mod recover;
 mod run;
 mod saved;
 mod sites;
+mod ways;
 
 pub use error::Error;
 pub use extend::extend_lease;
@@ -44,6 +45,7 @@ pub use recover::{Recovery, recover};
 pub use run::{Ready, RunOptions, lock_and_plan, lock_saved};
 pub use saved::{read_plan, write_plan};
 pub use sites::{embedded_folder, open_embedded};
+pub use ways::{Way, Ways, ways};
 
 /// What every command is told.
 #[derive(Debug, Clone)]
