@@ -113,6 +113,12 @@ pub enum Type {
     /// A path to a file of text, or the text itself where it cannot be a path; `~` and the spec's folder are
     /// understood. Canonical: the content.
     TextOrFile,
+    /// Text that is taken as it stands, `${…}` and all: a program. Canonical: the text.
+    Verbatim,
+    /// A path to a file of text; `~` and the spec's folder are understood. Canonical: the content.
+    File,
+    /// A path to a file or a folder, whatever it holds. Canonical: a map of its absolute `path` and its `digest`.
+    Tree,
     /// Another object.
     Ref(RefType),
     /// A list.
