@@ -76,4 +76,4 @@ pub use redact::Redactor;
 pub use target::{AgentSocket, Asked, Endpoint, Identity, Surroundings, Target};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
