@@ -80,6 +80,11 @@ status=$?
 kill "$watcher" 2>/dev/null
 wait "$watcher"
 how=$?
+if [ "$how" -gt 128 ]; then
+    # It was told so early that it had not begun: nothing is told yet.
+    offset=0
+    tell
+fi
 
 # Unless another run began meanwhile.
 if { read -r owner _; } 2>/dev/null <"$dir/pid" && [ "$owner" = "$leader" ]; then

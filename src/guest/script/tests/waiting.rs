@@ -32,8 +32,7 @@ fn http(port: u16, status: u16, patience: u64) -> WaitFor {
 #[ignore = "needs OpenSSH's server, and root"]
 async fn answers_are_waited_for_from_the_inside() {
     let world = World::new().await;
-    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-    let port = web(&["HTTP/1.1 503 Busy\r\n\r\n", "", "SSH-2.0\r\n", ok]).await;
+    let port = web(&["HTTP/1.1 503 Busy\r\n\r\n", "", "SSH-2.0\r\n", "HTTP/1.1 200 OK\r\n\r\n"]).await;
     let mut waiting = job("true");
     waiting.wait_for = Some(http(port, 200, 30));
     world.put(&waiting).await.expect("it comes up");
