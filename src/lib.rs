@@ -23,6 +23,7 @@
 //! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
 //! | [`guest`] | inside servers: disks, filesystems, mounts, scripts |
 //! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
+//! | [`tree`] | local files and folders that are copied to servers |
 //! | [`stamp`] | unique ids, and whose a stamp is |
 //! | [`engine`] | what the commands do, put together from the parts |
 //! | [`cli`], [`ui`] | arguments and one function a command; everything that prints |
@@ -48,4 +49,5 @@ pub mod ssh;
 pub mod stamp;
 pub mod state;
 mod suggest;
+pub mod tree;
 pub mod ui;

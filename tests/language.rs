@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anole::diagnostic::{Diagnostics, Severity};
 use anole::kinds;
-use anole::resolve::{self, Files, Inputs};
+use anole::resolve::{self, Files, Inputs, Tree};
 use anole::spec::load::{self, Loaded, VariableInputs};
 use anole::spec::{json_schema, parse, variables};
 
@@ -15,6 +15,11 @@ struct Disk;
 impl Files for Disk {
     fn read(&self, path: &Path) -> Result<String, String> {
         std::fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+
+    fn tree(&self, path: &Path) -> Result<Tree, String> {
+        let (path, digest) = anole::tree::digest_of(path)?;
+        Ok(Tree { path, digest })
     }
 
     fn home(&self) -> Option<PathBuf> {

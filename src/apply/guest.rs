@@ -73,7 +73,8 @@ impl Running<'_> {
     async fn remove_from_guest(&self, kind: &'static dyn GuestKind) -> Result<End, StepError> {
         let record = self.record_of_state()?;
         let session = self.session_of(&record.site)?;
-        let nothing_done = is_recorded_only(&record.attributes) || self.action.recorded_only;
+        let nothing_done =
+            is_recorded_only(&record.attributes) || self.action.recorded_only || !kind.is_undone(&record.applied);
         if !nothing_done && self.runs(&session, &record).await? {
             let guest = self.reach(&session, &record.applied).await.map_err(out_of_reach)?;
             let _turn = guest.turn().await;

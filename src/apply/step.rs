@@ -448,8 +448,12 @@ impl Running<'_> {
                 let mut applied = old.applied.clone();
                 if recorded.clone().next().is_some() {
                     let fields = self.bound()?;
-                    let news = recorded.filter_map(|change| fields.get_key_value(&change.field));
-                    applied.extend(news.map(|(field, value)| (field.clone(), value.clone())));
+                    for change in recorded {
+                        match fields.get(&change.field) {
+                            Some(value) => applied.insert(change.field.clone(), value.clone()),
+                            None => applied.remove(&change.field),
+                        };
+                    }
                 }
                 let record = ResourceState {
                     applied,

@@ -26,6 +26,7 @@ pub mod logging;
 pub mod man;
 pub mod output;
 mod outputs;
+mod passphrase;
 pub mod plan;
 pub mod schema;
 mod session;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::Context;
 use super::shared::RunArgs;
 use super::signals::watch_signals;
+use super::{Context, passphrase};
 use crate::apply::Outcome;
 use crate::cloud::Environment;
 use crate::diagnostic::{Diagnostics, Severity, Sources, render};
@@ -46,7 +46,7 @@ impl Context {
         let variables =
             VariableInputs { flags, files: self.global.variable_files.clone(), env: environment.vars.clone() };
         Settings {
-            servers: Guests::new(None),
+            servers: Guests::new(passphrase::prompt()),
             base,
             specs: specs.to_vec(),
             state: self.global.state.clone(),

@@ -15,8 +15,7 @@ use crate::ui::error::Exit;
 /// users, keys and jump hosts, and the host keys that the state remembers, which are written beside the state.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_long_help = "Examples:\n  anole ssh-config > ~/.ssh/block.conf    then once, at the top of ~/.ssh/config: Include block.conf\n  \
-    ssh -F <(anole ssh-config) node-block"
+    after_long_help = "Examples:\n  anole ssh-config > ~/.ssh/block.conf    then once, at the top of ~/.ssh/config: Include block.conf"
 )]
 pub struct SshConfigArgs {
     #[command(flatten)]

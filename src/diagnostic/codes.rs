@@ -22,6 +22,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("missing-variable", "A variable that must be given was given nowhere and has no default."),
     ("near-miss", "A name that is looked up in the site is close to one that the spec declares."),
     ("no-such-instance", "A reference names an instance that `count` or `for_each` does not make."),
+    ("no-such-part", "A field means a part of what it names, such as an attachment's mount, and there is none."),
     ("not-utf8", "A file of the spec is not UTF-8 text."),
     ("not-yet-supported", "A section of the language that this version of anole does not carry out."),
     ("other-site", "A reference names a resource of another site."),

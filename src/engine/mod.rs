@@ -20,10 +20,11 @@ use crate::embedded::Guests;
 use crate::guest;
 use crate::kinds;
 use crate::model::{Json, SiteAlias, SiteIdentity};
-use crate::resolve::{self, Desired, Files, Inputs};
+use crate::resolve::{self, Desired, Files, Inputs, Tree};
 use crate::spec::load::{self, VariableInputs};
 use crate::spec::{Spec, parse, variables};
 use crate::state::{self, State, StateStore};
+use crate::tree;
 
 mod error;
 mod extend;
@@ -192,6 +193,11 @@ impl Files for DiskFiles {
             return Err(format!("it has {size} bytes, more than the {MOST_BYTES} that a text of a spec may have"));
         }
         std::fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+
+    fn tree(&self, path: &Path) -> Result<Tree, String> {
+        let (path, digest) = tree::digest_of(path)?;
+        Ok(Tree { path, digest })
     }
 
     fn home(&self) -> Option<PathBuf> {

@@ -17,12 +17,29 @@ pub enum GuestError {
         /// What to do.
         hint: Option<String>,
     },
+    /// A program of the user's ended badly.
+    #[error("{message}{}", last_lines(output))]
+    Failed {
+        /// How.
+        message: String,
+        /// The last lines that it printed.
+        output: Vec<String>,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// What must be remembered first could not be written.
     #[error("{0}")]
     Memory(String),
     /// The cloud refused what the work in the guest needs.
     #[error(transparent)]
     Cloud(#[from] CloudError),
+}
+
+fn last_lines(output: &[String]) -> String {
+    match output {
+        [] => ", and printed nothing".to_owned(),
+        lines => format!("; it said last\n  {}", lines.join("\n  ")),
+    }
 }
 
 impl GuestError {
@@ -41,7 +58,7 @@ impl GuestError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Ssh(error) => error.hint.clone(),
-            Self::Refused { hint, .. } => hint.clone(),
+            Self::Refused { hint, .. } | Self::Failed { hint, .. } => hint.clone(),
             Self::Memory(_) => None,
             Self::Cloud(error) => error.hint.clone(),
         }

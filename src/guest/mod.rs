@@ -25,6 +25,7 @@ mod error;
 mod facts;
 pub mod filesystem;
 mod memory;
+pub mod script;
 mod shell;
 
 pub use access::{Access, Guests, Tell};

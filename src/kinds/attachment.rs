@@ -18,6 +18,8 @@ use crate::model::{Address, Fields, RemoteId, Value};
 
 mod derive;
 
+pub use derive::PART;
+
 /// A volume attached to a server.
 pub struct Attachment;
 

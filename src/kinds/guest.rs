@@ -38,6 +38,25 @@ pub struct GuestCx<'a> {
     pub tell: &'a Tell,
 }
 
+/// What is said of an object inside a server: of what will be done with it, of what is done, of what was.
+#[derive(Debug)]
+pub struct GuestWords {
+    /// To make it.
+    pub make: &'static str,
+    /// To make it again.
+    pub again: &'static str,
+    /// To unmake it.
+    pub unmake: &'static str,
+    /// While it is made.
+    pub making: &'static str,
+    /// Once it is made.
+    pub made: &'static str,
+    /// While it is unmade.
+    pub unmaking: &'static str,
+    /// Once it is unmade.
+    pub unmade: &'static str,
+}
+
 /// The half of a kind whose objects are inside servers.
 #[async_trait]
 pub trait GuestKind: Kind {
@@ -46,6 +65,21 @@ pub trait GuestKind: Kind {
 
     /// What is done in the guest, in words, in order. Steps that need nothing done are not among them.
     fn steps(&self, fields: &Fields) -> Vec<String>;
+
+    /// What is done in the guest before that is done anew, or to be rid of it, in words. `applied` is what was put.
+    fn undoing(&self, applied: &Fields) -> Vec<String> {
+        let _ = applied;
+        Vec::new()
+    }
+
+    /// Whether anything is to be done in the guest to be rid of it. If not, the guest is not even reached.
+    fn is_undone(&self, applied: &Fields) -> bool {
+        let _ = applied;
+        true
+    }
+
+    /// What people call what is done with it.
+    fn words(&self) -> &'static GuestWords;
 
     /// Whether the guest's facts show how the object is; others are as they are recorded.
     fn is_seen(&self) -> bool {

@@ -15,6 +15,7 @@ mod neutron;
 pub mod port;
 pub mod router;
 pub mod schema;
+pub mod script;
 pub mod security_group;
 pub mod server;
 pub mod subnet;
@@ -36,6 +37,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &floating_ip::FloatingIp,
     &attachment::Attachment,
     &mount::Mount,
+    &script::Script,
     &image::Image,
     &flavor::Flavor,
 ];

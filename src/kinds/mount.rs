@@ -8,7 +8,7 @@
 
 use async_trait::async_trait;
 
-use super::guest::{GuestCx, GuestKind};
+use super::guest::{GuestCx, GuestKind, GuestWords};
 use super::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields};
 use super::schema::{Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::cinder;
@@ -137,6 +137,23 @@ impl GuestKind for Mount {
             mode => steps.push(format!("set its permissions to {mode}")),
         }
         steps
+    }
+
+    fn undoing(&self, applied: &Fields) -> Vec<String> {
+        let path = applied.get("path").and_then(Value::as_str);
+        path.map(|path| format!("unmount it from {path}")).into_iter().collect()
+    }
+
+    fn words(&self) -> &'static GuestWords {
+        &GuestWords {
+            make: "mount",
+            again: "mount again",
+            unmake: "unmount",
+            making: "mounting",
+            made: "mounted",
+            unmaking: "unmounting",
+            unmade: "unmounted",
+        }
     }
 
     fn is_seen(&self) -> bool {

@@ -115,6 +115,12 @@ pub enum Type {
     TextOrFile,
     /// A path on this machine; a relative one starts at the spec's folder. Canonical: from that folder, or from `~`.
     LocalPath,
+    /// Text that is taken as it stands, `${…}` and all: a program. Canonical: the text.
+    Verbatim,
+    /// A path to a file of text; `~` and the spec's folder are understood. Canonical: the content.
+    File,
+    /// A path to a file or a folder, whatever it holds. Canonical: a map of its absolute `path` and its `digest`.
+    Tree,
     /// Another object.
     Ref(RefType),
     /// A list.

@@ -484,6 +484,17 @@ impl<'a> Planner<'a> {
 }
 
 impl Case<'_> {
+    /// What is done inside the server, in words: what the last one did is undone first.
+    fn in_guest(&self, verb: Verb) -> Vec<String> {
+        let Some(kind) = self.kind.guest() else { return Vec::new() };
+        let undoing = || self.record.map(|record| kind.undoing(&record.applied)).unwrap_or_default();
+        match verb {
+            Verb::Create | Verb::Await => kind.steps(&self.fields),
+            Verb::Replace => [undoing(), kind.steps(&self.fields)].concat(),
+            _ => Vec::new(),
+        }
+    }
+
     fn action(&self, verb: Verb, reasons: Vec<Reason>, live: Option<&Seen>) -> Action {
         let goes = verb == Verb::Replace;
         Action {
@@ -502,10 +513,7 @@ impl Case<'_> {
             protect: self.protect,
             needs: self.resource.needs.iter().map(|need| need.address.clone()).collect(),
             data_loss: live.filter(|_| goes).and_then(|seen| self.kind.data_loss(seen)),
-            in_guest: match (verb, self.kind.guest()) {
-                (Verb::Create | Verb::Replace, Some(kind)) => kind.steps(&self.fields),
-                _ => Vec::new(),
-            },
+            in_guest: self.in_guest(verb),
             recorded_only: self.recorded_only,
         }
     }

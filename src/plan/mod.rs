@@ -406,8 +406,11 @@ fn words(kind: &str) -> String {
     kind.replace('_', " ")
 }
 
-/// An address without its section: what people call the resource.
+/// An address without its section: what people call the resource. A part that is the only one of its sort goes by its
+/// owner's name.
 fn short(address: &Address) -> String {
+    let is_only = address.part.as_ref().is_some_and(|part| !part.contains('['));
+    let address = address.owner().filter(|_| is_only).unwrap_or_else(|| address.clone());
     address.to_string().split_once('.').map_or_else(|| address.to_string(), |(_, rest)| rest.to_owned())
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::decide::Planner;
 use super::{Action, PlanError, PlanOptions, Reason, Verb};
-use crate::kinds;
 use crate::kinds::guest::is_recorded_only;
 use crate::kinds::kind::{Readiness, Seen};
 use crate::kinds::schema::RefChange;
+use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields};
 use crate::resolve::{Desired, needs_of};
 use crate::state::{Origin, ResourceState};
@@ -88,7 +88,10 @@ fn action(address: &Address, record: &ResourceState, live: Option<&Seen>, verb: 
         protect: record.protect,
         needs: record.needs.clone(),
         data_loss: None,
-        in_guest: Vec::new(),
+        in_guest: match (verb, kinds::by_name(&record.kind).and_then(Kind::guest)) {
+            (Verb::Delete, Some(kind)) => kind.undoing(&record.applied),
+            _ => Vec::new(),
+        },
         recorded_only,
     }
 }

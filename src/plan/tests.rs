@@ -8,3 +8,4 @@ mod decisions;
 pub(crate) mod kit;
 mod props;
 mod random;
+mod scripts;

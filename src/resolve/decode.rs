@@ -19,8 +19,22 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be read, for people.
     fn read(&self, path: &Path) -> Result<String, String>;
+    /// A file or folder to be copied to a server: where it is, and what all of it amounts to.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or is too much, for people.
+    fn tree(&self, path: &Path) -> Result<Tree, String>;
     /// The home folder, for `~`.
     fn home(&self) -> Option<PathBuf>;
+}
+
+/// A file or folder to be copied to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// Its absolute path.
+    pub path: String,
+    /// The digest of all that is in it.
+    pub digest: String,
 }
 
 /// Decodes in one scope, collecting diagnostics.
@@ -76,6 +90,9 @@ impl Decoder<'_> {
 
     /// A value of a type; `None` after a diagnostic.
     pub fn value(&mut self, node: &Node, ty: &Type) -> Option<Value> {
+        if matches!(ty, Type::Verbatim) {
+            return self.verbatim(node);
+        }
         if let Yaml::String(raw) = &node.value
             && text::has_references(raw)
             && !matches!(ty, Type::Ref(_) | Type::WordOr(_, Type::Ref(_)))
@@ -101,13 +118,13 @@ impl Decoder<'_> {
             Type::List(_) | Type::Set(_) => Some(template),
             _ if is_list => self.fail(text::not_one(span)),
             Type::Short(name, _) => Some(Value::Map([((*name).to_owned(), template)].into())),
-            Type::Struct(_) | Type::NamedList(_) => self.fail(
+            Type::Struct(_) | Type::NamedList(_) | Type::File | Type::Tree => self.fail(
                 Diagnostic::error(
                     "known-too-late",
                     span,
                     "an attribute that is known only after an apply cannot stand here",
                 )
-                .help("write the fields out"),
+                .help("write it out"),
             ),
             _ => Some(template),
         }
@@ -148,6 +165,9 @@ impl Decoder<'_> {
             Type::Ports => self.unit(node, |text| units::ports(text).map(Value::String)),
             Type::TextOrFile => self.text_or_file(node),
             Type::LocalPath => self.local_path(node),
+            Type::Verbatim => self.verbatim(node),
+            Type::File => self.file(node),
+            Type::Tree => self.tree(node),
         }
     }
 
@@ -290,16 +310,43 @@ impl Decoder<'_> {
         if !is_path {
             return Some(Value::text(raw));
         }
-        let path = match (trimmed.strip_prefix("~/"), self.files.home()) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => self.scope.spec.folder.join(trimmed),
-        };
+        self.content(trimmed, node.span)
+    }
+
+    /// Text that is a program of somebody else: nothing in it is ours to read.
+    fn verbatim(&mut self, node: &Node) -> Option<Value> {
+        match &node.value {
+            Yaml::Null => Some(Value::Null),
+            Yaml::String(raw) => Some(Value::text(raw.clone())),
+            _ => self.text(node),
+        }
+    }
+
+    fn file(&mut self, node: &Node) -> Option<Value> {
+        match &node.value {
+            Yaml::String(raw) => self.content(unescape(raw).trim(), node.span),
+            _ => self.wrong(node, "the path of a file"),
+        }
+    }
+
+    fn tree(&mut self, node: &Node) -> Option<Value> {
+        let Yaml::String(raw) = &node.value else { return self.wrong(node, "the path of a file or folder") };
+        let path = self.path(unescape(raw).trim());
+        match self.files.tree(&path) {
+            Ok(Tree { path, digest }) => Some(Value::Map(Fields::from([
+                ("path".to_owned(), Value::text(path)),
+                ("digest".to_owned(), Value::text(digest)),
+            ]))),
+            Err(why) => self.unreadable(&path, &why, node.span),
+        }
+    }
+
+    /// The content of a file.
+    fn content(&mut self, path: &str, span: Span) -> Option<Value> {
+        let path = self.path(path);
         match self.files.read(&path) {
             Ok(text) => Some(Value::text(text)),
-            Err(why) => self.fail(
-                Diagnostic::error("unreadable-file", node.span, format!("{} cannot be read: {why}", path.display()))
-                    .help("a relative path starts at the spec's folder"),
-            ),
+            Err(why) => self.unreadable(&path, &why, span),
         }
     }
 
@@ -312,6 +359,20 @@ impl Decoder<'_> {
             false => self.scope.spec.folder.join(raw.trim()).to_string_lossy().into_owned(),
         };
         Some(Value::text(path))
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        match (text.strip_prefix("~/"), self.files.home()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => self.scope.spec.folder.join(text),
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, why: &str, span: Span) -> Option<Value> {
+        self.fail(
+            Diagnostic::error("unreadable-file", span, format!("{} cannot be read: {why}", path.display()))
+                .help("a relative path starts at the spec's folder"),
+        )
     }
 
     fn reference(&mut self, node: &Node, ty: &RefType) -> Option<Value> {
@@ -346,6 +407,10 @@ impl Decoder<'_> {
             Err(error) => return self.fail(error),
         };
         let section = kinds::by_name(ty.kind).map(|kind| kind.schema().section).unwrap_or_default();
+        // With its section before it, it is an address, and means the same.
+        let short = name.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+        let is_declared = |short: &&str| self.scope.instances.contains_key(&Address::new(section, *short));
+        let name = short.filter(is_declared).map(str::to_owned).unwrap_or(name);
         let block = Address::new(section, name.clone());
         let make = |target: Target| Value::Ref(Reference { kind: ty.kind.to_owned(), target, id: None });
         if self.scope.instances.contains_key(&block) {

@@ -26,7 +26,7 @@ mod tests;
 pub mod text;
 pub mod units;
 
-pub use decode::Files;
+pub use decode::{Files, Tree};
 pub use needs::of_fields as needs_of;
 
 /// What is wanted.

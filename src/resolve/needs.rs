@@ -67,6 +67,7 @@ pub fn complete(desired: &mut Desired, diagnostics: &mut Diagnostics) {
         let own = resource.address.clone();
         resource.needs.retain(|need| need.address != own);
     }
+    check_parts(desired, diagnostics);
     check_sites(desired, diagnostics);
     check_cycles(desired, diagnostics);
 }
@@ -162,6 +163,28 @@ fn add_parts(desired: &mut Desired) {
             .map(|(need, part)| Need { address: part.clone(), change: RefChange::Order, until: need.until })
             .collect();
         resource.needs.extend(more);
+    }
+}
+
+/// A field may mean a part of what it names; there must be one.
+fn check_parts(desired: &Desired, diagnostics: &mut Diagnostics) {
+    for resource in desired.resources.values() {
+        for (field, value) in &resource.fields {
+            value.visit_refs(&mut |reference| {
+                let Target::Resource(address) = &reference.target else { return };
+                let Some(owner) = address.owner().and_then(|owner| desired.resources.get(&owner)) else { return };
+                if desired.resources.contains_key(address) {
+                    return;
+                }
+                let what = reference.kind.replace('_', " ");
+                let span = resource.field_spans.get(field).copied().unwrap_or(resource.span);
+                diagnostics.push(
+                    Diagnostic::error("no-such-part", span, format!("{} has no {what} to be used", owner.address))
+                        .also(owner.span, "declared here")
+                        .help(format!("give it a `{what}`; or name it in `depends_on`, if only the order matters")),
+                );
+            });
+        }
     }
 }
 

@@ -283,6 +283,7 @@ fn plain(ty: &Type) -> Vec<Json> {
         Type::Cidr => vec![pattern(r"^\s*[0-9A-Fa-f:.]+/[0-9]{1,3}\s*$", "192.168.1.0/24")],
         Type::Ip => vec![pattern(r"^\s*[0-9A-Fa-f:.]+\s*$", "192.168.1.11")],
         Type::Ports => vec![integer(1, 65_535), pattern(r"^\s*[0-9]{1,5}\s*(-\s*[0-9]{1,5}\s*)?$", "9000-9001")],
+        Type::Verbatim | Type::File | Type::Tree => vec![json!({ "type": "string", "minLength": 1 })],
         Type::TextOrFile | Type::LocalPath => vec![json!({ "type": "string" })],
         Type::Ref(_) => vec![json!({ "type": "string", "minLength": 1 }), json!({ "type": "integer" })],
         Type::List(item) | Type::Set(item) => vec![json!({ "type": "array", "items": any_of(item) })],

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::command::{Command, Ended, Session};
 use super::connect::{Attempt, Connection};
+use super::dial::Dialed;
 use super::error::{ErrorKind, SshError, chain};
 use super::files::Files;
 use super::host_key::{HostKey, HostKeyPolicy, SeenKey};
@@ -226,6 +227,14 @@ impl Ssh {
         Self::with_seen(self.inner.target.clone(), self.inner.settings.clone(), self.inner.seen.clone())
     }
 
+    /// As [`Ssh::fresh`], with more values that must not be seen.
+    #[must_use]
+    pub fn fresh_hiding(&self, more: &Redactor) -> Self {
+        let mut settings = self.inner.settings.clone();
+        settings.redactor = settings.redactor.and(more);
+        Self::with_seen(self.inner.target.clone(), settings, self.inner.seen.clone())
+    }
+
     /// Connects, unless that is done already. One attempt.
     pub async fn connect(&self) -> Result<Greeting, SshError> {
         let limits = &self.inner.settings.limits;
@@ -259,6 +268,16 @@ impl Ssh {
     pub async fn files(&self) -> Result<Files, SshError> {
         let opened = async { Files::open(self.session().await?, &self.inner.settings, &self.inner.dress).await };
         opened.await.map_err(|error| self.inner.dress.dress(error))
+    }
+
+    /// A connection that the server makes, to itself or to what it reaches.
+    pub async fn dial(&self, host: &str, port: u16) -> Result<Dialed, SshError> {
+        let limits = &self.inner.settings.limits;
+        let dialed = async {
+            let (connection, _) = self.connection(limits.banner, Duration::ZERO).await?;
+            Dialed::open(connection, (host, port), limits.answer).await
+        };
+        dialed.await.map_err(|error| self.inner.dress.dress(error))
     }
 
     /// Closes the connection; the next call makes another one.

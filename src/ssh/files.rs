@@ -218,9 +218,10 @@ impl Files {
             let length = read_full(&mut source, &mut block).await.map_err(|error| {
                 self.dress.dress(SshError::new(ErrorKind::File, format!("what goes to {path} cannot be read: {error}")))
             })?;
-            let chunks = block[..length].chunks(CHUNK).enumerate();
-            let writes =
-                chunks.map(|(number, chunk)| self.sftp.write(handle, offset + (number * CHUNK) as u64, chunk.to_vec()));
+            let mut writes = Vec::with_capacity(AT_ONCE);
+            for (number, chunk) in block[..length].chunks(CHUNK).enumerate() {
+                writes.push(self.sftp.write(handle, offset + (number * CHUNK) as u64, chunk.to_vec()));
+            }
             stream::iter(writes).buffer_unordered(AT_ONCE).try_for_each(async |_| Ok(())).await.map_err(failed)?;
             offset += length as u64;
             if length < block.len() {

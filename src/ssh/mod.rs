@@ -5,6 +5,7 @@
 //!  Asked + ssh config + defaults ──resolve──▶ Target ─┐
 //!  pin, console log, known_hosts ─────────────────────┼──▶ Ssh ──▶ run(Command) ──▶ Ended
 //!  agent, key files, passphrases ─────────────────────┘     ├────▶ files() ──▶ read, write, stat, …
+//!                                                           ├────▶ dial(host, port) ──▶ a stream from the inside
 //!                                                           └────▶ Greeting: which key, and why it is trusted
 //! ```
 //!
@@ -49,6 +50,7 @@ mod command;
 mod config;
 mod connect;
 mod console;
+mod dial;
 mod error;
 mod files;
 mod host_key;
@@ -64,6 +66,7 @@ pub use client::{Event, EventSink, Greeting, Limits, Settings, Ssh};
 pub use command::{Command, End, Ended, LineSink, Source};
 pub use config::SshConfig;
 pub use console::{Console, ConsoleKeys};
+pub use dial::Dialed;
 pub use error::{ErrorKind, SshError};
 pub use files::{Files, Stat, StatKind};
 pub use host_key::{HostKey, HostKeyPolicy, SeenKey, Trust};
@@ -73,4 +76,4 @@ pub use redact::Redactor;
 pub use target::{AgentSocket, Asked, Endpoint, Identity, Surroundings, Target};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -48,16 +48,28 @@ impl Redactor {
                 found.extend(value.lines().map(str::trim).filter(|line| line.len() >= LINE_FROM).map(str::to_owned));
             }
         }
+        Self::of(found.into_iter().map(String::into_bytes).collect())
+    }
+
+    /// A redactor of these values, and of another one's.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let values = |one: &Self| one.search.as_deref().map(|search| search.values.clone()).unwrap_or_default();
+        Self::of([values(self), values(other)].concat())
+    }
+
+    fn of(mut found: Vec<Vec<u8>>) -> Self {
         found.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         found.dedup();
         if found.is_empty() {
             return Self::default();
         }
-        let pattern = found.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|");
+        // All of them came from texts.
+        let escaped = found.iter().map(|value| regex::escape(&String::from_utf8_lossy(value)));
+        let pattern = escaped.collect::<Vec<_>>().join("|");
         let pattern = RegexBuilder::new(&pattern).unicode(false).size_limit(SIZE_LIMIT).build().ok();
-        let longest = found.first().map_or(0, String::len);
-        let values = found.into_iter().map(String::into_bytes).collect();
-        Self { search: Some(Arc::new(Search { pattern, values, longest })) }
+        let longest = found.first().map_or(0, Vec::len);
+        Self { search: Some(Arc::new(Search { pattern, values: found, longest })) }
     }
 
     /// The text without the values.
@@ -123,6 +135,13 @@ mod tests {
         assert_eq!(redactor.text("a hunter2-and-more b hunter2 c"), "a [redacted] b [redacted] c");
         assert!(matches!(redactor.text("nothing here"), Cow::Borrowed(_)));
         assert_eq!(Redactor::default().text("hunter2"), "hunter2");
+    }
+
+    #[test]
+    fn two_hide_what_either_hides() {
+        let both = Redactor::new(["hunter2"]).and(&Redactor::new(["swordfish"]));
+        assert_eq!(both.text("hunter2 swordfish"), "[redacted] [redacted]");
+        assert_eq!(Redactor::default().and(&Redactor::default()).text("x"), "x");
     }
 
     #[test]

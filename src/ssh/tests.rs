@@ -4,7 +4,7 @@ mod commands;
 mod connecting;
 mod files;
 mod keys;
-mod openssh;
+pub(crate) mod openssh;
 mod peer;
 
 use std::path::PathBuf;

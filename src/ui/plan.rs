@@ -11,9 +11,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::kinds;
+use crate::kinds::guest::{GuestKind, GuestWords};
 use crate::kinds::kind::{Effect, FieldChange};
 use crate::kinds::schema::{Field, Schema};
+use crate::kinds::{self, Kind};
 use crate::model::{Address, Json, Value};
 use crate::plan::{Action, Mode, Plan, Reason, Report, StepOperation, Verb};
 
@@ -164,8 +165,17 @@ pub fn sign(verb: Verb) -> &'static str {
     }
 }
 
-fn words(verb: Verb) -> &'static str {
-    match verb {
+fn words(action: &Action) -> &'static str {
+    if let Some(guest) = guest_words(&action.address) {
+        match action.verb {
+            Verb::Create => return guest.make,
+            Verb::Await | Verb::Replace => return guest.again,
+            Verb::Delete if action.in_guest.is_empty() => return "forget, undo nothing",
+            Verb::Delete => return guest.unmake,
+            _ => {}
+        }
+    }
+    match action.verb {
         Verb::Keep => "unchanged",
         Verb::Create => "create",
         Verb::Update => "update in place",
@@ -184,7 +194,7 @@ fn words(verb: Verb) -> &'static str {
 fn what_and_why(action: &Action) -> String {
     let reasons: Vec<_> = action.reasons.iter().map(Reason::to_string).collect();
     let reasons = printable(&reasons.join(", ")).into_owned();
-    let words = words(action.verb);
+    let words = words(action);
     match (reasons.is_empty(), action.verb) {
         (true, _) => words.to_owned(),
         (false, Verb::Hold) => format!("{words} ({reasons})"),
@@ -477,9 +487,25 @@ fn is_void(value: &Value) -> bool {
     }
 }
 
+/// How the kind of a resource inside a server speaks.
+fn guest_words(address: &Address) -> Option<&'static GuestWords> {
+    let kind = match &address.part {
+        Some(part) => kinds::by_name(part.split('[').next().unwrap_or(part)),
+        None => kinds::by_section(&address.section),
+    };
+    kind.and_then(Kind::guest).map(GuestKind::words)
+}
+
 /// What a step does, as `servers.node: creating…` says it, and once it is done.
 #[must_use]
-pub fn step_words(operation: StepOperation) -> (&'static str, &'static str) {
+pub fn step_words(operation: StepOperation, address: &Address) -> (&'static str, &'static str) {
+    if let Some(guest) = guest_words(address) {
+        match operation {
+            StepOperation::Create | StepOperation::Await => return (guest.making, guest.made),
+            StepOperation::Delete => return (guest.unmaking, guest.unmade),
+            _ => {}
+        }
+    }
     match operation {
         StepOperation::LetGo => ("letting go", "let go"),
         StepOperation::Delete => ("deleting", "deleted"),

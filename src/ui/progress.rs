@@ -72,7 +72,7 @@ impl Tracker {
             Event::Started { address, operation } => {
                 self.running.insert(address.clone(), *operation);
                 self.statuses.remove(address);
-                Change::Running(address.clone(), format!("{}…", step_words(*operation).0))
+                Change::Running(address.clone(), format!("{}…", step_words(*operation, address).0))
             }
             Event::Accepted { address, id } => {
                 self.ids.insert(address.clone(), id.clone());
@@ -83,11 +83,12 @@ impl Tracker {
             Event::Failed { address, operation, error, hint } => {
                 self.running.remove(address);
                 let hint = hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-                let text = format!("{} failed: {error}{hint}", step_words(*operation).0).replace('\n', "\n    ");
+                let text =
+                    format!("{} failed: {error}{hint}", step_words(*operation, address).0).replace('\n', "\n    ");
                 Change::Over(address.clone(), Sort::Bad, text)
             }
             Event::Skipped { address, operation, why } => {
-                Change::Over(address.clone(), Sort::Quiet, format!("not {}: {why}", step_words(*operation).1))
+                Change::Over(address.clone(), Sort::Quiet, format!("not {}: {why}", step_words(*operation, address).1))
             }
             Event::Pending { address, until } => {
                 Change::Over(address.clone(), Sort::Quiet, format!("pending until {until}"))
@@ -100,7 +101,7 @@ impl Tracker {
         if self.statuses.insert(address.clone(), status.to_owned()).as_deref() == Some(status) {
             return Change::Nothing;
         }
-        let doing = self.running.get(address).map_or("waiting", |operation| step_words(*operation).0);
+        let doing = self.running.get(address).map_or("waiting", |operation| step_words(*operation, address).0);
         Change::Running(address.clone(), format!("{doing}… {status}"))
     }
 
@@ -113,7 +114,7 @@ impl Tracker {
             StepOperation::Create => self.ids.get(address).map(|id| format!(" (id {id})")).unwrap_or_default(),
             _ => String::new(),
         };
-        Change::Over(address.clone(), Sort::Good, format!("{} in {}{id}", step_words(operation).1, time(took)))
+        Change::Over(address.clone(), Sort::Good, format!("{} in {}{id}", step_words(operation, address).1, time(took)))
     }
 }
 

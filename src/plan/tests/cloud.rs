@@ -302,7 +302,7 @@ impl World {
     /// Deletes an object, unless its service would refuse.
     fn unmake(&mut self, record: &ResourceState, address: &Address) {
         let (site, id) = (&record.site, &record.id);
-        let users: Vec<RemoteId> = ["port", "server", "attachment", "subnet", "router"]
+        let users: Vec<RemoteId> = ["port", "server", "attachment", "subnet", "router", "mount", "script"]
             .into_iter()
             .flat_map(|kind| self.clouds.objects(site, kind).map(move |seen| (kind, seen)))
             .filter(|(kind, seen)| {
@@ -441,6 +441,8 @@ fn shown(kind: &str, fields: &Fields, id: &RemoteId, number: u32) -> Fields {
         "server" => &["name", "metadata", "image", "keypair", "availability_zone"],
         "floating_ip" => &["description", "network", "server"],
         "attachment" => &["volume", "server"],
+        "mount" => &["path", "server", "volume", "attachment"],
+        "script" => &["server", "uses"],
         other => panic!("no {other} is ever made"),
     };
     let given = fields.iter().filter(|(name, value)| readable.contains(&name.as_str()) && !value.is_null());

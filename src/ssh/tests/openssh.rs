@@ -90,6 +90,31 @@ fn ssh(world: &World, server: &Sshd, policy: HostKeyPolicy) -> Ssh {
     Ssh::new(world.target(&asked), world.settings(policy))
 }
 
+/// A server and the way to it, for tests of what is done on servers.
+pub(crate) struct Lab {
+    /// The way to it.
+    pub ssh: Ssh,
+    /// Whether its user is root.
+    pub root: bool,
+    _world: World,
+    _server: Sshd,
+}
+
+/// A server with more lines in its configuration, logged in to as this user, or as who runs the test.
+pub(crate) async fn lab(user: Option<&str>, more: &str) -> Lab {
+    let mut world = world();
+    if let Some(user) = user {
+        user.clone_into(&mut world.surroundings.user);
+    }
+    let server = Sshd::start(&authorized(&world), more).await;
+    // The keys are read as the user who logs in.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(server.folder.path(), open).expect("opened");
+    let ssh = ssh(&world, &server, first_contact());
+    ssh.wait_for(BOOT).await.expect("it connects");
+    Lab { ssh, root: world.surroundings.user == "root", _world: world, _server: server }
+}
+
 const BOOT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
