@@ -34,10 +34,11 @@ impl TestEnvironment {
         env
     }
 
-    /// A folder with an example of `specs/`, under its own name, and the key that it names.
+    /// A folder with an example of `specs/`, under its own name, and the files that examples name.
     pub fn with_example(name: &str) -> Self {
         let env = Self::new();
-        for name in [name, "example.pub"] {
+        std::fs::create_dir(env.path("docker")).expect("a folder");
+        for name in [name, "example.pub", "docker/mlflow.yaml"] {
             let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs").join(name);
             std::fs::copy(example, env.path(name)).expect("an example");
         }

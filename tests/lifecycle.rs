@@ -54,7 +54,8 @@ fn one_edited_line_recreates_the_server_and_keeps_volume_and_address() {
 
         -/+ attachments.data  replace: server `node-block` is replaced
               server: servers.node-block ([id]) -> servers.node-block (known after apply)  (needs a new object)
-              -/+ mount  replace: attachment `data` is replaced, server `node-block` is replaced
+              -/+ mount  mount again: attachment `data` is replaced, server `node-block` is replaced
+                  recorded, not carried out: unmount it from /mnt/block
                   recorded, not carried out: make an ext4 filesystem on a partition of the volume, if it is blank
                   recorded, not carried out: mount it at /mnt/block
                   recorded, not carried out: give it to cc
@@ -136,4 +137,29 @@ fn a_subnet_of_another_range_takes_the_ports_on_it_along() {
     env.has_no_changes("spec.yaml");
     env.anole("destroy spec.yaml --yes").exits(0);
     assert_eq!(env.site().census(), "");
+}
+
+#[test]
+fn services_are_stopped_before_their_volume_goes_and_started_when_it_is_back() {
+    let env = TestEnvironment::with_example("mlflow.yaml");
+    env.anole("apply mlflow.yaml --yes").exits(0).says("recorded, not carried out: start its containers");
+    env.has_no_changes("mlflow.yaml");
+    env.edit("mlflow.yaml", "image: CC-Ubuntu24.04", "image: CC-Ubuntu22.04");
+    let ran = env.anole("apply mlflow.yaml --yes").exits(0);
+    let order = [
+        "scripts.mlflow: removed",
+        "attachments.mlflow/mount: unmounted",
+        "attachments.mlflow: deleted",
+        "servers.node-mlflow: deleted",
+        "servers.node-mlflow: created",
+        "attachments.mlflow: created",
+        "attachments.mlflow/mount: mounted",
+        "scripts.mlflow: ran",
+    ];
+    let at: Vec<_> = order.iter().map(|line| ran.stderr.find(line).unwrap_or_else(|| panic!("{line}"))).collect();
+    assert!(at.is_sorted(), "{}", ran.stderr);
+    env.has_no_changes("mlflow.yaml");
+    // The password is in no state, not even where nothing was sealed.
+    let state = std::fs::read_to_string(env.path("state/embedded/mlflow.json")).expect("a state");
+    assert!(!state.contains("change-me-please"));
 }
