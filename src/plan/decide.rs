@@ -487,7 +487,8 @@ impl Case<'_> {
     /// What is done inside the server, in words: what the last one did is undone first.
     fn in_guest(&self, verb: Verb) -> Vec<String> {
         let Some(kind) = self.kind.guest() else { return Vec::new() };
-        let undoing = || self.record.map(|record| kind.undoing(&record.applied)).unwrap_or_default();
+        let really_done = self.record.filter(|record| !is_recorded_only(&record.attributes));
+        let undoing = || really_done.map(|record| kind.undoing(&record.applied)).unwrap_or_default();
         match verb {
             Verb::Create | Verb::Await => kind.steps(&self.fields),
             Verb::Replace => [undoing(), kind.steps(&self.fields)].concat(),

@@ -89,7 +89,7 @@ fn action(address: &Address, record: &ResourceState, live: Option<&Seen>, verb: 
         needs: record.needs.clone(),
         data_loss: None,
         in_guest: match (verb, kinds::by_name(&record.kind).and_then(Kind::guest)) {
-            (Verb::Delete, Some(kind)) => kind.undoing(&record.applied),
+            (Verb::Delete, Some(kind)) if !recorded_only => kind.undoing(&record.applied),
             _ => Vec::new(),
         },
         recorded_only,

@@ -158,7 +158,7 @@ pub fn read_static(text: &str, span: Span, scope: &Scope<'_>) -> Result<Value, D
 #[must_use]
 pub fn misplaced_secret(source: &str, span: Span) -> Diagnostic {
     Diagnostic::error("misplaced-secret", span, format!("`{source}` is sensitive and would be shown here"))
-        .help("a sensitive variable may stand in `user_data`; services show other fields to the whole project")
+        .help("a sensitive variable may stand in a server's `user_data` and a script's `env`; other fields are shown")
 }
 
 /// A scalar as text within other text.

@@ -390,7 +390,8 @@ impl Writer<'_> {
         shown
             .map(|change| {
                 let mut notes = Vec::new();
-                if change.effect == Effect::Replace && action.verb == Verb::Replace {
+                let is_object = guest_words(&action.address).is_none();
+                if is_object && change.effect == Effect::Replace && action.verb == Verb::Replace {
                     notes.push("needs a new object".to_owned());
                 }
                 notes.extend(change.note.as_deref().map(|note| printable(note).into_owned()));

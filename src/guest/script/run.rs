@@ -122,3 +122,61 @@ fn outcome(run: &Run<'_>, ended: &Ended) -> Result<(), GuestError> {
         hint: Some(format!("all that it printed is on the server, in ~/{}/{}", run.folder, run.log)),
     })
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command as Process, Output, Stdio};
+
+    use super::*;
+
+    /// Runs a program as a guest would, by a shell of this machine; none if there is no such shell.
+    fn by(shell: &[&str], text: &str, seconds: u64) -> Option<(Output, tempfile::TempDir)> {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("x");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("run"), text).unwrap();
+        let env = [("A".to_owned(), Text::Plain("it's $(id)\n`id`".to_owned()))];
+        let timeout = Duration::from_secs(seconds);
+        let run = Run { title: "t".to_owned(), folder: "x", file: "run", log: "log", text, env: &env, timeout };
+        let mut child = Process::new(shell[0])
+            .args(&shell[1..])
+            .args(["-c", "eval \"$(cat)\""])
+            .env("HOME", home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .ok()?;
+        child.stdin.take().unwrap().write_all(supervisor(&run).as_bytes()).unwrap();
+        Some((child.wait_with_output().unwrap(), home))
+    }
+
+    #[test]
+    fn any_shell_supervises() {
+        let text = "printf '%s|' \"$A\"; for i in 1 2 3; do echo $i; done; echo err >&2; sleep 1.3; echo last; exit 3";
+        for shell in [&["sh"][..], &["dash"], &["bash", "--posix"], &["busybox", "sh"]] {
+            let Some((ended, home)) = by(shell, text, 60) else { continue };
+            let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+            assert_eq!(out, "it's $(id)\n`id`|1\n2\n3\nerr\nlast\n", "{shell:?}: {err}");
+            assert_eq!(err, "\nanole: end 3\n", "{shell:?}");
+            assert_eq!(std::fs::read_to_string(home.path().join("x/log")).unwrap(), out);
+            let (ended, _home) = by(shell, "echo at once", 60).unwrap();
+            assert_eq!(String::from_utf8_lossy(&ended.stdout), "at once\n", "{shell:?}");
+            let (ended, home) = by(shell, "echo begun; sleep 60", 1).unwrap();
+            assert_eq!(String::from_utf8_lossy(&ended.stdout), "begun\n", "{shell:?}");
+            assert!(String::from_utf8_lossy(&ended.stderr).ends_with("anole: late\n"), "{shell:?}");
+            assert!(!home.path().join("x/pid").exists());
+        }
+    }
+
+    #[test]
+    fn values_are_hidden_from_whoever_prints_a_supervisor() {
+        let env = [("A".to_owned(), Text::Secret("hunter2".to_owned()))];
+        let timeout = Duration::from_secs(1);
+        let run = Run { title: "t".to_owned(), folder: "x", file: "run", log: "log", text: "a", env: &env, timeout };
+        let command = Command::new(READ_AND_RUN).title("t").stdin(supervisor(&run).into_bytes());
+        assert!(supervisor(&run).contains("export A='hunter2'") && !format!("{command:?}").contains("hunter2"));
+    }
+}

@@ -38,21 +38,26 @@ tell() {
     offset=$size
 }
 
+# It is told of the end by a file: a signal may come at a bad moment, and shells get that wrong.
 watch() {
-    trap 'last=yes' TERM
-    trap '' PIPE HUP INT
+    trap '' PIPE HUP INT TERM
     offset=0
-    last=
-    round=0
+    beat=5
     began=$(seconds)
     while :; do
+        # Looked for first: what was printed before the end is told after this.
+        [ -e "$over" ] && ended=yes || ended=
         tell || { how=4; break; }
-        [ -z "$last" ] || exit 0
-        round=$((round + 1))
-        [ $((round % 5)) -ne 0 ] || printf . >&2 || { how=4; break; }
-        [ $(($(seconds) - began)) -lt "$limit" ] || { how=3; break; }
-        sleep 1 </dev/null >/dev/null 2>&1 &
-        wait $!
+        [ -z "$ended" ] || exit 0
+        # Nobody is left to tell us.
+        kill -0 $$ 2>/dev/null || { how=4; break; }
+        now=$(($(seconds) - began))
+        [ "$now" -lt "$limit" ] || { how=3; break; }
+        if [ "$now" -ge "$beat" ]; then
+            printf . >&2 || { how=4; break; }
+            beat=$((now + 5))
+        fi
+        if [ "$now" -lt 10 ]; then nap; else sleep 1 </dev/null >/dev/null 2>&1; fi
     done
     end_session
     tell
@@ -64,27 +69,27 @@ watch() {
 leader=$!
 ( umask 077; printf '%s %s %s\n' "$leader" "$(started "$leader")" "$(boot)" >"$dir/pid" )
 
+over=$dir/over.$leader
+rm -f "$over"
 watch </dev/null &
 watcher=$!
 
 give_up() {
     trap '' TERM HUP INT
     end_session
-    kill "$watcher" 2>/dev/null
+    ( : >"$over" )
+    wait "$watcher"
+    rm -f "$over"
     exit 1
 }
 trap give_up TERM HUP INT
 
 wait "$leader"
 status=$?
-kill "$watcher" 2>/dev/null
+( : >"$over" ) || kill -KILL "$watcher"
 wait "$watcher"
 how=$?
-if [ "$how" -gt 128 ]; then
-    # It was told so early that it had not begun: nothing is told yet.
-    offset=0
-    tell
-fi
+rm -f "$over"
 
 # Unless another run began meanwhile.
 if { read -r owner _; } 2>/dev/null <"$dir/pid" && [ "$owner" = "$leader" ]; then
@@ -98,7 +103,7 @@ esac
 if [ "$keep" = yes ]; then
     [ "$end" != 'end 0' ] || rm -f "$dir/done"
 else
-    [ "$end" != 'end 0' ] || : >"$dir/done"
+    [ "$end" != 'end 0' ] || ( : >"$dir/done" )
 fi
 printf '\nanole: %s\n' "$end" >&2
 exit 0

@@ -89,7 +89,10 @@ impl From<SshError> for Asked {
 
 async fn ask(ssh: &Ssh, wanted: &Answer) -> Result<(), Asked> {
     let (url, status) = match wanted {
-        Answer::Port(port) => return Ok(drop(ssh.dial("localhost", *port).await?)),
+        Answer::Port(port) => {
+            ssh.dial("localhost", *port).await?;
+            return Ok(());
+        }
         Answer::Http { url, status } => (url, *status),
     };
     let mut stream = ssh.dial(&url.host, url.port).await?;
