@@ -324,7 +324,10 @@ fn take(content: &Content, refusal: &Refusal<'_>) -> Result<Decision, GuestError
                 refusal.wanted.volume,
                 named(&content.kind)
             );
-            let hint = format!("write `filesystem: {}` to mount it as it is", content.kind);
+            let hint = match content.kind.as_str() {
+                "ext4" | "xfs" => format!("write `filesystem: {}` to mount it as it is", content.kind),
+                _ => "leave `filesystem` out to mount it as it is".to_owned(),
+            };
             Err(GuestError::refused_with(message, hint))
         }
         _ => Ok(Decision::Take {

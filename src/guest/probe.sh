@@ -4,8 +4,10 @@ settle() { if command -v udevadm >/dev/null; then udevadm settle --timeout=10 ||
 need() { command -v "$1" >/dev/null || { echo "$1 is not there; install $2" >&2; exit 69; }; }
 need blkid util-linux; need wipefs util-linux; need blockdev util-linux
 
-# How many bytes of a piece of the disk are not zero: offset and length in KiB.
-used() { dd if="$disk" bs=1024 skip="$1" count="$2" 2>/dev/null | tr -d '\000' | wc -c | tr -d ' '; }
+# How many bytes of a piece of the disk are not zero: offset and length in KiB. What cannot be read is not blank.
+piece() { dd if="$disk" bs=1024 skip="$1" count="$2" 2>/dev/null || echo unreadable; }
+count() { tr -d '\000' | wc -c | tr -d ' '; }
+used() { piece "$1" "$2" | count; }
 
 # The signatures of a device: type and offset of each, then what the one that counts says of itself.
 signatures() {
@@ -51,14 +53,15 @@ if [ "$deep" = yes ]; then
     first=1024; if [ "$kib" -lt 1024 ]; then first=$kib; fi
     echo "used first $(used 0 "$first")"
     echo "used last $(used $((kib - first)) "$first")"
-    # Between them a sample: 64 pieces of 64 KiB.
-    step=$((kib / 65)); sample=0; piece=1
-    if [ "$step" -ge 64 ]; then
-        while [ "$piece" -le 64 ]; do
-            sample=$((sample + $(used $((piece * step)) 64)))
-            piece=$((piece + 1))
-        done
-    fi
+    # Between them a sample: 64 pieces of 64 KiB, counted together.
+    step=$((kib / 65)); at=1; last=64
+    if [ "$step" -lt 64 ]; then last=0; fi
+    sample=$(
+        while [ "$at" -le "$last" ]; do
+            piece $((at * step)) 64
+            at=$((at + 1))
+        done | count
+    )
     echo "used sample $sample"
 fi
 echo "mark $(dd if="$disk" bs=1024 skip=$((kib - 512)) count=1 2>/dev/null | tr -d '\000' | head -c 200 | tr '\n' ' ')"

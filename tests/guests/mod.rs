@@ -9,7 +9,9 @@
 //! They take minutes, so they are not part of `cargo test`: `tests/guests/run` does them.
 
 mod kit;
+mod storage;
 
+mod disks;
 mod identity;
 mod machines;
 mod volumes;
