@@ -55,7 +55,6 @@ fn one_edited_line_recreates_the_server_and_keeps_volume_and_address() {
         -/+ attachments.data  replace: server `node-block` is replaced
               server: servers.node-block ([id]) -> servers.node-block (known after apply)  (needs a new object)
               -/+ mount  mount again: attachment `data` is replaced, server `node-block` is replaced
-                  recorded, not carried out: unmount it from /mnt/block
                   recorded, not carried out: make an ext4 filesystem on a partition of the volume, if it is blank
                   recorded, not carried out: mount it at /mnt/block
                   recorded, not carried out: give it to cc
