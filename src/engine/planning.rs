@@ -18,6 +18,7 @@ use crate::model::{Json, SiteAlias};
 use crate::observe::Observed;
 use crate::plan::{Plan, PlanError, PlanOptions, Report, plan as make_plan};
 use crate::resolve::Desired;
+use crate::ssh::Redactor;
 use crate::stamp::{Ids, SystemIds};
 use crate::state;
 
@@ -66,6 +67,7 @@ pub(super) async fn make(
     let (mut observed, resolution) = settle(&signed, &state, options, patient).await?;
     let mut resolved = state.clone();
     resolution.entries.iter().cloned().for_each(|entry| resolved.fold(entry));
+    settings.servers.redact(secrets(&signed.desired));
     inside::look_inside(&mut observed, &signed, &resolved.state, (settings, options)).await;
     let (plan, report) = make_plan(&signed.desired, &observed, &resolved.state, options)
         .map_err(|problems| unplanned(problems, &signed.desired, &loaded.sources))?;
@@ -82,6 +84,15 @@ pub(super) async fn make(
         servers: settings.servers.clone(),
         resolution,
     })
+}
+
+/// The texts that nothing which a server prints may show.
+fn secrets(desired: &Desired) -> Redactor {
+    let mut texts = Vec::new();
+    for value in desired.resources.values().flat_map(|resource| resource.fields.values()) {
+        value.visit_secrets(&mut |text| texts.push(text));
+    }
+    Redactor::new(texts)
 }
 
 /// Looks until every open intent is settled, or once where nobody waits.

@@ -183,6 +183,16 @@ impl Value {
         }
     }
 
+    /// Calls `visit` on every secret text that is known here, at any depth.
+    pub fn visit_secrets<'a>(&'a self, visit: &mut impl FnMut(&'a str)) {
+        match self {
+            Self::Secret(secret) => secret.expose().into_iter().for_each(visit),
+            Self::List(items) => items.iter().for_each(|item| item.visit_secrets(visit)),
+            Self::Map(fields) => fields.values().for_each(|value| value.visit_secrets(visit)),
+            _ => {}
+        }
+    }
+
     /// Plain JSON for a request body: references become their ids. `None` while anything is unknown.
     #[must_use]
     pub fn to_plain(&self) -> Option<Json> {

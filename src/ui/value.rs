@@ -74,6 +74,8 @@ fn one_line(value: &Value, ty: Option<&Type>, labels: &Labels, nested: bool) -> 
         Value::Null => NONE.to_owned(),
         Value::Bool(flag) => flag.to_string(),
         Value::Int(number) => int(*number, ty),
+        // A program or a file inside a mapping: what it says stands where it came from.
+        Value::String(text) if nested && text.lines().nth(3).is_some() => format!("({} lines)", text.lines().count()),
         Value::String(text) => quoted(text, nested),
         Value::Unknown(_) => UNKNOWN.to_owned(),
         Value::Secret(_) => SENSITIVE.to_owned(),

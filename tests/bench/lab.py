@@ -74,7 +74,7 @@ class Project:
     def environment(self):
         """The environment of a tool: no cloud but the round's own."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("OS_", "TF_", "ANOLE_"))}
-        return kept | {"OS_CLIENT_CONFIG_FILE": str(self.clouds)}
+        return kept | {"OS_CLIENT_CONFIG_FILE": str(self.clouds), "ANOLE_GUESTS": "none"}
 
     def leases(self):
         return self.cloud.session.get("/leases", endpoint_filter={"service_type": "reservation"}).json()["leases"]
