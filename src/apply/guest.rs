@@ -13,7 +13,7 @@ use super::end::{End, StepError};
 use super::event::Event;
 use super::ledger::Ledger;
 use super::step::Running;
-use crate::cloud::{Session, nova};
+use crate::cloud::{CloudError, Session, nova};
 use crate::guest::{Access, Filesystem, Guest, GuestError, Memory, Tell};
 use crate::kinds::guest::{GuestCx, GuestKind, RECORDED_ONLY, is_recorded_only, server_of};
 use crate::model::{Address, Fields, RemoteId, Value};
@@ -50,7 +50,7 @@ impl Running<'_> {
         }
         self.put_record(record.clone()).await?;
         let session = self.session()?;
-        let done = match self.reach(&session, &fields).await {
+        let done = match self.reach_running(&session, &fields).await {
             Ok(guest) => {
                 let _turn = guest.turn().await;
                 self.with_cx(&guest, &session, async |cx| kind.put(cx, &fields).await).await
@@ -87,18 +87,23 @@ impl Running<'_> {
     /// Whether the server runs, so that something is to be undone in it.
     async fn runs(&self, session: &Session, record: &ResourceState) -> Result<bool, StepError> {
         let Some(server) = server_of(&record.applied) else { return Ok(false) };
-        let why = match nova::server(session, &server.0).await? {
-            None => "is gone".to_owned(),
-            Some(found) => match found.status.as_str() {
-                "ERROR" | "SHUTOFF" | "DELETED" | "SOFT_DELETED" | "SHELVED" | "SHELVED_OFFLOADED" => {
-                    format!("does not run ({})", found.status)
-                }
-                _ => return Ok(true),
-            },
-        };
+        let Some(why) = why_it_does_not_run(session, server).await? else { return Ok(true) };
         let text = format!("{}: its server {why}, so nothing is undone in it", self.action.address);
         self.tell(Event::Notice { text });
         Ok(false)
+    }
+
+    /// The server in which something is to be done: one that does not run is not waited for.
+    async fn reach_running(&self, session: &Session, fields: &Fields) -> Result<Guest, GuestError> {
+        if let Some(server) = server_of(fields)
+            && let Some(why) = why_it_does_not_run(session, server).await?
+        {
+            return Err(GuestError::refused_with(
+                format!("its server {why}"),
+                "start it (`openstack server start`), or have it made anew with `--replace`, and apply again",
+            ));
+        }
+        self.reach(session, fields).await
     }
 
     /// The server that the fields name, logged in to; a host key that is news is remembered first.
@@ -142,6 +147,13 @@ impl Running<'_> {
         let tell = self.teller();
         work(&GuestCx { guest, address, stack: &stack, memory: &memory, session, tell: &tell }).await
     }
+}
+
+/// Why nothing can be done in a server; none where it runs, as far as Nova knows.
+async fn why_it_does_not_run(session: &Session, server: &RemoteId) -> Result<Option<String>, CloudError> {
+    let Some(found) = nova::server(session, &server.0).await? else { return Ok(Some("is gone".to_owned())) };
+    let stands = ["ERROR", "SHUTOFF", "DELETED", "SOFT_DELETED", "SHELVED", "SHELVED_OFFLOADED"];
+    Ok(stands.contains(&found.status.as_str()).then(|| format!("does not run ({})", found.status)))
 }
 
 /// What to do where a server runs and cannot be logged in to.

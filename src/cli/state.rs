@@ -63,6 +63,12 @@ pub enum StateCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Forget a server's host key: the next log-in looks at its console log, and remembers the one it shows then
+    ForgetKey {
+        /// The server: servers.node
+        #[arg(value_name = "SERVER")]
+        server: Address,
+    },
     /// Print the state file
     Pull,
     /// Replace the state by a file, which `pull` printed and somebody repaired
@@ -136,6 +142,7 @@ pub async fn run(args: StateArgs, cx: &Context) -> Result<Exit, CliError> {
                 .tell(&format!("{from} is {to} from now on ({count} record{}).\n", if count == 1 { "" } else { "s" }));
         }
         StateCommand::Rm { addresses, yes } => return remove(cx, (&*store, &stack), &addresses, yes),
+        StateCommand::ForgetKey { server } => return forget_key(cx, (&*store, &stack), &server),
         StateCommand::Pull => {
             let loaded = existing(cx, &*store, &stack)?;
             let text = format::write(&loaded).map_err(|error| cx.failed(error.into()))?;
@@ -156,6 +163,21 @@ pub async fn run(args: StateArgs, cx: &Context) -> Result<Exit, CliError> {
         }
         StateCommand::Recover { .. } => {}
     }
+    Ok(Exit::Success)
+}
+
+fn forget_key(cx: &Context, (store, stack): (&dyn StateStore, &str), server: &Address) -> Result<Exit, CliError> {
+    let holder = Holder::current("anole state forget-key");
+    let mut writer = store.lock(&holder, Duration::ZERO).map_err(|error| cx.failed(error.into()))?;
+    let mut loaded = writer.load().map_err(|error| cx.failed(error.into()))?.ok_or_else(|| no_state(store, stack))?;
+    let id = edit::show(&loaded.state, server).map_err(|error| cx.failed(error.into()))?.id.clone();
+    if !loaded.state.guest.host_keys.contains_key(&id) {
+        cx.console.tell(&format!("No host key of {server} is remembered.\n"));
+        return Ok(Exit::Success);
+    }
+    loaded.state.guest.host_keys.remove(&id);
+    write(cx, &mut *writer, &mut loaded)?;
+    cx.console.tell(&format!("The host key of {server} is forgotten.\n"));
     Ok(Exit::Success)
 }
 

@@ -18,8 +18,8 @@ use super::{Guest, GuestError, PinnedKey};
 use crate::cloud::{Session, nova};
 use crate::model::{Address, Fields, RemoteId, Value};
 use crate::ssh::{
-    Asked, Console, Event, HostKey, HostKeyPolicy, Keyring, PassphrasePrompt, Redactor, Settings, Ssh, SshConfig,
-    Surroundings, Target,
+    Asked, Console, ErrorKind, Event, HostKey, HostKeyPolicy, Keyring, PassphrasePrompt, Redactor, Settings, Ssh,
+    SshConfig, Surroundings, Target,
 };
 use crate::state::{ResourceState, State};
 
@@ -158,7 +158,8 @@ impl Guests {
             let mut guests = self.inner.guests.lock().unwrap_or_else(PoisonError::into_inner);
             guests.entry(access.server.clone()).or_default().clone()
         };
-        let guest = cell.get_or_try_init(|| self.log_in(access, session, tell)).await?.clone();
+        let guest = cell.get_or_try_init(|| self.log_in(access, session, tell)).await;
+        let guest = guest.map_err(|error| with_way_out(error, access))?.clone();
         // The connection may have been made by another step, or have dropped since.
         let greeting = guest.ssh().connect().await?;
         let pinned = PinnedKey { key: greeting.server.key.to_string(), image: access.image.clone() };
@@ -217,6 +218,18 @@ impl Guests {
             Ok::<_, GuestError>((SshConfig::load(&surroundings)?, surroundings))
         };
         self.inner.local.get_or_try_init(read).await
+    }
+}
+
+/// Says how a key that is remembered is forgotten, where it is the reason to refuse.
+fn with_way_out(error: GuestError, access: &Access) -> GuestError {
+    match error {
+        GuestError::Ssh(mut error) if error.kind == ErrorKind::HostKey && access.pin.is_some() => {
+            let how = format!("`anole state forget-key {}` forgets the remembered key", access.label);
+            error.hint = Some(error.hint.map_or_else(|| how.clone(), |hint| format!("{hint}; {how}")));
+            GuestError::Ssh(error)
+        }
+        other => other,
     }
 }
 
