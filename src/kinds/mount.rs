@@ -67,6 +67,19 @@ fn is_set(fields: &Fields, key: &str) -> bool {
     fields.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
+/// What is set in the server and not looked at there; and whether it is unset where the spec says it no longer.
+const OURS: [(&str, bool); 5] =
+    [("owner", false), ("group", false), ("mode", false), ("options", true), ("read_only", true)];
+
+/// A field; nothing where it says what is so without it.
+fn given(fields: &Fields, name: &str) -> Value {
+    match fields.get(name) {
+        None | Some(Value::Bool(false)) => Value::Null,
+        Some(Value::List(items)) if items.is_empty() => Value::Null,
+        Some(value) => value.clone(),
+    }
+}
+
 /// The line of fstab before the entry, by which it is found again.
 fn tag(cx: &GuestCx<'_>) -> String {
     let owner = cx.address.owner().unwrap_or_else(|| cx.address.clone());
@@ -96,6 +109,15 @@ impl Kind for Mount {
         }
         // The spec may name by now what was found without being named.
         changes.retain(|change| change.field != "filesystem" || shown.is_none());
+        // Nobody looks at these in the server, so what was applied counts, also where it said nothing of them. Options that
+        // are no longer given are taken away; an owner stays.
+        for (name, is_taken_away) in OURS {
+            let (before, after) = (given(sides.applied, name), given(sides.want, name));
+            let known = changes.iter().any(|change| change.field == name);
+            if !known && !after.same(&before) && (is_taken_away || !after.is_null()) {
+                changes.push(FieldChange { field: name.to_owned(), before, after, effect: Effect::Update, note: None });
+            }
+        }
         for change in &mut changes {
             if change.effect == Effect::Replace && change.field == "path" {
                 change.note = Some("unmounted and mounted; its data stays".to_owned());

@@ -140,9 +140,10 @@ fn what_can_be_mounted_is_and_by_its_own_name() {
     let files = || lab.ssh("one", "for n in whole parted unsaid blank bare; do cat /mnt/$n/file; done");
     lab.ssh("one", "echo blank >/mnt/blank/file; echo bare >/mnt/bare/file; sync");
     assert_eq!(files(), NAMES.join("\n"));
-    let devices = lab.ssh("one", "findmnt -rno TARGET,SOURCE,FSTYPE | grep ^/mnt/ | sort | tr -d a-d0-9");
-    let devices = devices.replace("/v", "/").replace('/', "");
-    assert!(devices.contains("xfs"), "{devices}");
+    let kinds = lab.ssh("one", "findmnt -rno TARGET,FSTYPE | grep ^/mnt/ | sort");
+    assert_eq!(kinds, "/mnt/bare xfs\n/mnt/blank ext4\n/mnt/parted ext4\n/mnt/unsaid xfs\n/mnt/whole ext4");
+    let kinds = lab.ssh("one", "lsblk -dno TYPE $(findmnt -no SOURCE /mnt/blank) $(findmnt -no SOURCE /mnt/bare)");
+    assert!(kinds.contains("part") && kinds.contains("disk"), "{kinds}");
     let fstab =
         lab.ssh("one", "grep -c '^UUID=.* /mnt/.* defaults,nofail' /etc/fstab; ls -ld /mnt/blank | cut -d' ' -f3");
     assert_eq!(fstab, "5\ncc");

@@ -14,4 +14,5 @@ mod storage;
 mod disks;
 mod identity;
 mod machines;
+mod mounts;
 mod volumes;
