@@ -356,7 +356,10 @@ impl Decoder<'_> {
         let raw = unescape(raw);
         let path = match raw.starts_with("~/") {
             true => raw,
-            false => self.scope.spec.folder.join(raw.trim()).to_string_lossy().into_owned(),
+            false => {
+                let joined = self.scope.spec.folder.join(raw.trim());
+                joined.components().collect::<PathBuf>().to_string_lossy().into_owned()
+            }
         };
         Some(Value::text(path))
     }

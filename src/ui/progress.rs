@@ -87,9 +87,11 @@ impl Tracker {
                     format!("{} failed: {error}{hint}", step_words(*operation, address).0).replace('\n', "\n    ");
                 Change::Over(address.clone(), Sort::Bad, text)
             }
-            Event::Skipped { address, operation, why } => {
-                Change::Over(address.clone(), Sort::Quiet, format!("not {}: {why}", step_words(*operation, address).1))
-            }
+            Event::Skipped { address, operation, why } => Change::Over(
+                address.clone(),
+                Sort::Quiet,
+                format!("not {}: {why}", participle(step_words(*operation, address).1)),
+            ),
             Event::Pending { address, until } => {
                 Change::Over(address.clone(), Sort::Quiet, format!("pending until {until}"))
             }
@@ -234,6 +236,11 @@ impl Sink for Bars {
 fn bar_style(template: &str) -> ProgressStyle {
     // The templates are constants of this file; a mistake in one would show the default bar.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+}
+
+/// What was not done: of all the words for steps, one is irregular.
+fn participle(past: &'static str) -> &'static str {
+    if past == "ran" { "run" } else { past }
 }
 
 #[cfg(test)]
