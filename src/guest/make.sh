@@ -9,6 +9,10 @@ case $kind in
     *) fail "no program makes $kind" ;;
 esac
 
+# One at a time: what was cut off from here may still be at work. Its mkfs holds the lock, whatever became of its shell.
+command -v flock >/dev/null || fail 'flock is not there; install util-linux' 69
+exec 9>"/run/anole-$(basename "$disk").lock" && flock 9 || fail "cannot lock $disk"
+
 # Nothing may have come between the look and this.
 if [ "$again" != yes ]; then
     found=$(wipefs --no-act --noheadings --output TYPE "$disk") || fail "cannot look at $disk"

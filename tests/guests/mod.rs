@@ -13,6 +13,7 @@ mod storage;
 
 mod disks;
 mod identity;
+mod kills;
 mod machines;
 mod mounts;
 mod volumes;
