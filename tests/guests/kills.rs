@@ -36,7 +36,6 @@ fn strike(lab: &Lab, status: &str, victim: Victim, delay: u64) -> Option<i32> {
         said.push(line);
     }
     assert!(struck, "`{status}` was not said: {said:#?}");
-    eprintln!("{victim:?} killed {delay} ms after `{status}`: {:?}", said.last());
     child.wait().expect("a child").code()
 }
 
