@@ -110,9 +110,9 @@ impl Running<'_> {
     async fn reach(&self, session: &Session, fields: &Fields) -> Result<Guest, GuestError> {
         let server = server_of(fields).ok_or_else(|| GuestError::refused("its server is not known"))?;
         let access = self.shared.ledger.read(|loaded| {
-            let mut records = loaded.state.resources.iter();
-            let (address, record) = records
-                .find(|(_, record)| record.kind == "server" && record.id == *server)
+            let (address, record) = loaded
+                .state
+                .find("server", server)
                 .ok_or_else(|| GuestError::refused(format!("server {server} is not in the state")))?;
             let ssh = record.applied.get("ssh").and_then(Value::as_map).cloned().unwrap_or_default();
             Access::of(&loaded.state, address, &ssh)
@@ -171,10 +171,7 @@ struct LedgerMemory<'a>(&'a Ledger);
 #[async_trait]
 impl Memory for LedgerMemory<'_> {
     fn origin(&self, volume: &RemoteId) -> Option<Origin> {
-        self.0.read(|loaded| {
-            let mut records = loaded.state.resources.values();
-            records.find(|record| record.kind == "volume" && record.id == *volume).map(|record| record.origin)
-        })
+        self.0.read(|loaded| loaded.state.find("volume", volume).map(|(_, record)| record.origin))
     }
 
     fn filesystem(&self, volume: &RemoteId) -> Option<Filesystem> {

@@ -79,8 +79,7 @@ fn servers(observed: &Observed, state: &State) -> BTreeSet<(SiteAlias, RemoteId)
 
 /// The way to a server, with the settings that the spec has by now.
 pub(super) fn access(state: &State, desired: &Desired, server: &RemoteId) -> Result<Access, GuestError> {
-    let mut records = state.resources.iter();
-    let found = records.find(|(_, record)| record.kind == "server" && record.id == *server);
+    let found = state.find("server", server);
     let (address, record) = found.ok_or_else(|| GuestError::refused(format!("server {server} is not in the state")))?;
     let wanted = desired.resources.get(address).and_then(|resource| resource.fields.get("ssh"));
     let wanted = wanted.map(|ssh| bind(ssh, &Recorded(state))).filter(Value::is_known);

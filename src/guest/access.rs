@@ -121,7 +121,8 @@ struct Inner {
     keyring: Arc<Keyring>,
     /// The ssh config and what is around, read when first needed.
     local: OnceCell<(SshConfig, Surroundings)>,
-    guests: Mutex<BTreeMap<RemoteId, Arc<OnceCell<Guest>>>>,
+    /// By server and the image that it runs: one that was rebuilt is another one.
+    guests: Mutex<BTreeMap<(RemoteId, Option<String>), Arc<OnceCell<Guest>>>>,
     redactor: Mutex<Redactor>,
 }
 
@@ -156,7 +157,7 @@ impl Guests {
     ) -> Result<(Guest, Option<PinnedKey>), GuestError> {
         let cell = {
             let mut guests = self.inner.guests.lock().unwrap_or_else(PoisonError::into_inner);
-            guests.entry(access.server.clone()).or_default().clone()
+            guests.entry((access.server.clone(), access.image.clone())).or_default().clone()
         };
         let guest = cell.get_or_try_init(|| self.log_in(access, session, tell)).await;
         let guest = guest.map_err(|error| with_way_out(error, access))?.clone();
@@ -165,11 +166,6 @@ impl Guests {
         let pinned = PinnedKey { key: greeting.server.key.to_string(), image: access.image.clone() };
         let is_news = access.pin.as_ref() != Some(&pinned);
         Ok((guest, is_news.then_some(pinned)))
-    }
-
-    /// Forgets the connection to a server that is gone or boots anew.
-    pub fn forget(&self, server: &RemoteId) {
-        self.inner.guests.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
     }
 
     async fn log_in(&self, access: &Access, session: &Session, tell: &Tell) -> Result<Guest, GuestError> {

@@ -76,8 +76,6 @@ pub struct Found {
     pub kind: String,
     /// Its UUID.
     pub uuid: String,
-    /// Whether it was made just now.
-    pub made: bool,
 }
 
 /// Finds the filesystem on a volume, or makes one where that is allowed.
@@ -104,7 +102,7 @@ pub async fn ready(guest: &Guest, volume: &Volume<'_>, memory: &dyn Memory, tell
     };
     let (planned, again) = match disk::decide(&probe, &wanted)? {
         Decision::Take { device, kind, uuid } => {
-            let found = Found { disk, device, kind, uuid, made: false };
+            let found = Found { disk, device, kind, uuid };
             remember_made(memory, volume.id, &found, remembered).await?;
             return Ok(found);
         }
@@ -115,7 +113,7 @@ pub async fn ready(guest: &Guest, volume: &Volume<'_>, memory: &dyn Memory, tell
             if let Some(device) = device
                 && guest.run(&check(&device, &planned.kind)).await?.success()
             {
-                let found = Found { disk, device, kind: planned.kind.clone(), uuid: planned.uuid.clone(), made: true };
+                let found = Found { disk, device, kind: planned.kind.clone(), uuid: planned.uuid.clone() };
                 remember_made(memory, volume.id, &found, Some(planned)).await?;
                 return Ok(found);
             }
@@ -202,7 +200,7 @@ async fn make(guest: &Guest, disk: &str, planned: &Filesystem, again: bool) -> R
     let device = said.lines().find_map(|line| line.strip_prefix("made "));
     let device =
         device.ok_or_else(|| GuestError::refused(format!("{disk}: the server did not say where {kind} was made")))?;
-    Ok(Found { disk: disk.to_owned(), device: device.to_owned(), kind: kind.clone(), uuid: uuid.clone(), made: true })
+    Ok(Found { disk: disk.to_owned(), device: device.to_owned(), kind: kind.clone(), uuid: uuid.clone() })
 }
 
 /// Mounts a filesystem, now and after every boot, lets it fill its disk, and gives its folder to its owner.

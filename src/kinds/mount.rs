@@ -203,11 +203,13 @@ impl GuestKind for Mount {
         let id = want.get("volume").and_then(Value::as_id);
         let id = id.ok_or_else(|| GuestError::refused("its volume is not known"))?;
         let label = cx.address.owner().map_or_else(|| cx.address.to_string(), |owner| owner.to_string());
-        let (noted, size) = noted(cx, id).await?;
+        let found = cinder::volume(cx.session, &id.0).await?;
+        let found = found.ok_or_else(|| GuestError::refused(format!("volume {id} is gone")))?;
+        let noted = noted(&found);
         let volume = Volume {
             id,
             label,
-            size: want.get("size").and_then(Value::as_int).and_then(|size| u64::try_from(size).ok()).unwrap_or(size),
+            size: u64::try_from(found.size).unwrap_or(0),
             filesystem: want.get("filesystem").and_then(Value::as_str),
             partition: is_set(want, "partition"),
             noted: noted.clone(),
@@ -239,7 +241,7 @@ impl GuestKind for Mount {
         let uuid = match remembered {
             Some(uuid) => Some(uuid),
             // A state that was made again from what is live remembers nothing; the volume does.
-            None => noted(cx, id).await?.0,
+            None => cinder::volume(cx.session, &id.0).await?.and_then(|volume| noted(&volume)),
         };
         // Without a filesystem of which anything is remembered, nothing was mounted.
         let Some(uuid) = uuid else { return Ok(()) };
@@ -249,12 +251,9 @@ impl GuestKind for Mount {
     }
 }
 
-/// The filesystem's UUID that the volume's metadata remembers, and the volume's size.
-async fn noted(cx: &GuestCx<'_>, volume: &RemoteId) -> Result<(Option<String>, u64), GuestError> {
-    let found = cinder::volume(cx.session, &volume.0).await?;
-    let found = found.ok_or_else(|| GuestError::refused(format!("volume {volume} is gone")))?;
-    let note = found.metadata.get(NOTE).and_then(|note| note.split_once(' ')).map(|(_, uuid)| uuid.to_owned());
-    Ok((note, u64::try_from(found.size).unwrap_or(0)))
+/// The filesystem's UUID that the volume's metadata remembers.
+fn noted(volume: &cinder::Volume) -> Option<String> {
+    volume.metadata.get(NOTE).and_then(|note| note.split_once(' ')).map(|(_, uuid)| uuid.to_owned())
 }
 
 /// What a mount shows once it is there.

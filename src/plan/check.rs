@@ -12,7 +12,7 @@ use crate::kinds::kind::Readiness;
 use crate::model::{Address, SiteAlias, Value};
 use crate::observe::{Inside, Observed};
 use crate::resolve::Desired;
-use crate::state::{Origin, ResourceState, State};
+use crate::state::{Origin, State};
 
 /// The state belongs to these sites and projects, and is not simply lost.
 pub(super) fn bindings(
@@ -200,13 +200,10 @@ pub(super) fn notes(planner: &Planner<'_>) -> Vec<Note> {
 /// Servers that did not say what is mounted in them.
 fn silent_servers(planner: &Planner<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
-    for (site, view) in &planner.observed.sites {
+    for view in planner.observed.sites.values() {
         for (server, inside) in &view.guests.seen {
             let Inside::Silent(why) = inside else { continue };
-            let is_it =
-                |record: &&ResourceState| record.kind == "server" && record.site == *site && record.id == *server;
-            let address =
-                planner.state.resources.iter().find(|(_, record)| is_it(record)).map(|(address, _)| address.clone());
+            let address = planner.state.find("server", server).map(|(address, _)| address.clone());
             let why = why.lines().next().unwrap_or_default();
             let text = format!("it says nothing over SSH, so what is mounted in it is taken to be as recorded: {why}");
             notes.push(Note { warning: true, address, text });

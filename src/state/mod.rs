@@ -255,6 +255,14 @@ impl State {
     }
 }
 
+impl State {
+    /// The record of an object.
+    #[must_use]
+    pub fn find(&self, kind: &str, id: &RemoteId) -> Option<(&Address, &ResourceState)> {
+        self.resources.iter().find(|(_, record)| record.kind == kind && record.id == *id)
+    }
+}
+
 impl Loaded {
     /// A state without a journal.
     #[must_use]
