@@ -116,13 +116,15 @@ pub struct Guests {
     inner: Arc<Inner>,
 }
 
+/// A server and the image that it runs: one that was rebuilt is another one.
+type Incarnation = (RemoteId, Option<String>);
+
 #[derive(Default)]
 struct Inner {
     keyring: Arc<Keyring>,
     /// The ssh config and what is around, read when first needed.
     local: OnceCell<(SshConfig, Surroundings)>,
-    /// By server and the image that it runs: one that was rebuilt is another one.
-    guests: Mutex<BTreeMap<(RemoteId, Option<String>), Arc<OnceCell<Guest>>>>,
+    guests: Mutex<BTreeMap<Incarnation, Arc<OnceCell<Guest>>>>,
     redactor: Mutex<Redactor>,
 }
 

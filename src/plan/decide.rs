@@ -13,11 +13,11 @@ use super::bind::bind_fields;
 use super::known::{PlanKnown, keeps_object};
 use super::lookup::{Lookups, Pins, list_ids, pin};
 use super::{Action, Note, PlanError, PlanOptions, Reason, Report, Verb, order, target};
-use crate::kinds::guest::{GuestKind, is_recorded_only, server_of};
+use crate::kinds::guest::{GuestKind, SERVER, is_recorded_only, server_of};
 use crate::kinds::kind::{Claim, Effect, FieldChange, Readiness, Seen, Sides};
 use crate::kinds::schema::RefChange;
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, SiteAlias, Target, Value};
+use crate::model::{Address, Fields, Reference, SiteAlias, Target, Value};
 use crate::observe::{Inside, Observed};
 use crate::resolve::{Desired, Resource, needs_of};
 use crate::state::{Origin, ResourceState, State, Status};
@@ -93,6 +93,18 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What is inside a server whose root disk is erased in place: it is undone before, and done again after.
+    fn inside_rebuilt(&self, action: &Action) -> Option<(Address, Reason)> {
+        kinds::by_name(&action.kind)?.guest()?;
+        let Some(Value::Ref(Reference { target: Target::Resource(server), .. })) = action.wanted.get(SERVER) else {
+            return None;
+        };
+        let rebuilt =
+            self.actions.get(server).filter(|action| action.verb == Verb::Update && action.data_loss.is_some())?;
+        let reason = Reason::TargetRebuilt { target: server.clone(), kind: rebuilt.kind.clone() };
+        Some((action.address.clone(), reason))
+    }
+
     /// Parts that go with an owner that is replaced and are not yet replaced themselves.
     fn new_marks(&self) -> Vec<(Address, Reason)> {
         let goes_along = |address: &Address, owner: &Address| {
@@ -115,6 +127,7 @@ impl<'a> Planner<'a> {
                 })
             })
             .chain(left_standing)
+            .chain(self.actions.values().filter(stays).filter_map(|action| self.inside_rebuilt(action)))
             .filter(|(address, _)| !self.marks.contains_key(address))
             .collect()
     }

@@ -307,6 +307,13 @@ pub enum Reason {
         /// The kind of it.
         kind: String,
     },
+    /// The server that it is inside of is rebuilt: it stays, and its root disk is erased.
+    TargetRebuilt {
+        /// That server.
+        target: Address,
+        /// The kind of it.
+        kind: String,
+    },
     /// A resource that it names is made anew.
     TargetCreated {
         /// That resource.
@@ -381,6 +388,7 @@ impl fmt::Display for Reason {
             Self::LeaseEnded { lease, at } => write!(f, "lease `{}` ended {at}", lease.name),
             Self::Ended { how } => f.write_str(how),
             Self::TargetReplaced { target, kind } => write!(f, "{} `{}` is replaced", words(kind), short(target)),
+            Self::TargetRebuilt { target, kind } => write!(f, "{} `{}` is rebuilt", words(kind), short(target)),
             Self::TargetCreated { target, kind } => write!(f, "{} `{}` is made anew", words(kind), short(target)),
             Self::TargetRemoved { target, kind } => write!(f, "{} `{}` is removed", words(kind), short(target)),
             Self::OwnerReplaced { owner, kind } => write!(f, "its {} `{}` is replaced", words(kind), short(owner)),

@@ -233,3 +233,25 @@ fn only_what_is_mounted_is_used() {
        = help: give it a `mount`; or name it in `depends_on`, if only the order matters
     "#);
 }
+
+#[test]
+fn a_rebuild_unmounts_first_and_detaches_nothing() {
+    let lab = LAB.replace("networks:", "on_image_change: rebuild, networks:");
+    let mut world = World::new();
+    world.carry_out(&world.plan(&lab), |_| 0);
+    let plan = world.plan(&lab.replace("CC-Ubuntu22.04", "CC-Ubuntu24.04"));
+    let steps = steps(&plan);
+    let at = |step: &str| steps.lines().position(|line| line == step).unwrap_or_else(|| panic!("{step}: {steps}"));
+    let order = [
+        "Delete scripts.jupyter",
+        "Delete attachments.data/mount",
+        "Update servers.node",
+        "Create attachments.data/mount",
+        "Create scripts.jupyter",
+    ];
+    assert!(order.map(at).is_sorted(), "{steps}");
+    assert!(at("Update servers.node") < at("Create scripts.docker"), "{steps}");
+    assert!(!steps.contains("attachments.data\n"), "{steps}");
+    let mount = &plan.actions[&"attachments.data/mount".parse().unwrap()];
+    assert_eq!(mount.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(), ["server `node` is rebuilt"]);
+}
