@@ -20,14 +20,14 @@ const MAKE: &str = include_str!("make.sh");
 const CHECK: &str = include_str!("check.sh");
 const GROW: &str = include_str!("grow.sh");
 const MOUNT: &str = include_str!("mount.sh");
-const UNMOUNT: &str = include_str!("unmount.sh");
+const UNMOUNT: &str = concat!(include_str!("users.sh"), include_str!("unmount.sh"));
 
 /// How long the disk of an attached volume may take to show in the guest.
 const APPEARS: Duration = Duration::from_secs(60);
 /// A large volume takes its time.
 const MAKING: Duration = Duration::from_secs(1800);
-/// What `unmount.sh` says where somebody uses the filesystem.
-const BUSY: End = End::Status(75);
+/// What a program says that cannot unmount, because somebody uses what is mounted.
+pub(super) const BUSY: End = End::Status(75);
 
 /// A volume in a guest, and what is wanted of it.
 #[derive(Debug, Clone)]
@@ -265,7 +265,7 @@ pub async fn unmount(guest: &Guest, uuid: &str, tag: &str, path: &str) -> Result
     Ok(())
 }
 
-fn busy(ended: &Ended, path: &str) -> GuestError {
+pub(super) fn busy(ended: &Ended, path: &str) -> GuestError {
     let said = ended.stderr.text();
     let users: Vec<_> = said
         .lines()

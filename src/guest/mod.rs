@@ -5,6 +5,7 @@
 //!                                                    │
 //!        mountinfo, lsblk ──facts──▶ Facts           ├── disk: Probe ──decide──▶ mount, make, or refuse
 //!                                                    ├── filesystem: making, fstab, growing, unmounting
+//!                                                    ├── bucket: tool, configuration, service
 //!                                                    └── script: files, run, stop, wait_for
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! **Architecture Invariant:** one thing at a time is done in one guest, and different guests do not wait for each other.
 
 mod access;
+pub mod bucket;
 pub mod disk;
 mod error;
 mod facts;
@@ -38,7 +40,18 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::ssh::{Ended, Ssh};
+use crate::ssh::{End, Ended, Ssh};
+
+/// What a program of ours ends with where something is in its way: it did nothing, and said what that is.
+const IN_THE_WAY: End = End::Status(65);
+
+/// The end of a program that must succeed.
+fn succeeded(ended: Ended) -> Result<Ended, GuestError> {
+    match ended.end {
+        IN_THE_WAY => Err(GuestError::refused(ended.stderr.text().trim())),
+        _ => Ok(ended.check()?),
+    }
+}
 
 /// A server that was logged in to. Cheap to clone; clones share the connection and the turn.
 #[derive(Clone)]
@@ -84,7 +97,7 @@ impl Guest {
     /// # Errors
     /// Also when it ends with another status than 0; the error has its last lines.
     pub async fn output(&self, program: &Program) -> Result<String, GuestError> {
-        Ok(self.run(program).await?.check()?.stdout.text())
+        Ok(succeeded(self.run(program).await?)?.stdout.text())
     }
 
     /// What is found in the guest, in one round trip; no rights are needed for it.

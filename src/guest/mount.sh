@@ -10,9 +10,10 @@ field=$(escaped "$path")
 
 [ ! -L "$path" ] || fail "$path is a symbolic link; name the folder itself" 65
 [ ! -e "$path" ] || [ -d "$path" ] || fail "$path is there and is no folder" 65
-other=$(awk -v path="$field" -v number="$number" '$5 == path { found = $3 == number ? "" : substr($0, index($0, " - ") + 3) } END { print found }' /proc/self/mountinfo)
+# By the environment, for awk reads the `\040` of a blank in what it is given by -v.
+other=$(field=$field awk -v number="$number" '$5 == ENVIRON["field"] { found = $3 == number ? "" : substr($0, index($0, " - ") + 3) } END { print found }' /proc/self/mountinfo)
 [ -z "$other" ] || fail "something else is mounted at $path: $other" 65
-taken=$(awk -v path="$field" -v uuid="UUID=$uuid" '$1 !~ /^#/ && $2 == path && $1 != uuid' /etc/fstab)
+taken=$(field=$field awk -v uuid="UUID=$uuid" '$1 !~ /^#/ && $2 == ENVIRON["field"] && $1 != uuid' /etc/fstab)
 [ -z "$taken" ] || fail "/etc/fstab has another entry for $path: $taken" 65
 
 # The entry: ours is replaced, everybody else's stays as it is.

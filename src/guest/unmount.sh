@@ -14,16 +14,7 @@ if [ -b "$device" ]; then
         sync -f "$path" 2>/dev/null || sync
         said=$(umount "$path" 2>&1) && continue
         echo "$said" >&2
-        for process in /proc/[0-9]*; do
-            # What it has open, runs, stands in or has mapped.
-            held=$(
-                {
-                    readlink "$process/cwd" "$process/root" "$process/exe" "$process"/fd/* 2>/dev/null
-                    awk '{ print $6 }' "$process/maps" 2>/dev/null
-                } | awk -v path="$path" '$0 == path || index($0, path "/") == 1 { print; exit }'
-            )
-            [ -z "$held" ] || echo "busy ${process#/proc/} $(stat -c %U "$process" 2>/dev/null) $(tr '\000' ' ' <"$process/cmdline" 2>/dev/null | head -c 120)" >&2
-        done
+        users "$path"
         exit 75
     done || exit $?
     # A container has mounts of its own, which stay when those here go; the mounts of services go along.
@@ -31,7 +22,7 @@ if [ -b "$device" ]; then
     for process in /proc/[0-9]*; do
         [ "$(readlink "$process/ns/mnt" 2>/dev/null)" != "$mine" ] || continue
         if awk -v number="$number" '$3 == number { found = 1 } END { exit !found }' "$process/mountinfo" 2>/dev/null; then
-            echo "busy ${process#/proc/} $(stat -c %U "$process" 2>/dev/null) $(tr '\000' ' ' <"$process/cmdline" 2>/dev/null | head -c 120)" >&2
+            busy "$process"
             inside=yes
         fi
     done

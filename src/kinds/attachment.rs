@@ -30,7 +30,6 @@ static MOUNT: &[super::schema::Field] = &[
     field("mode", Type::Text, "The folder's permissions once mounted, in octal: `\"0755\"`."),
     field("options", Type::List(&Type::Text), "More mount options, such as `noatime`."),
     field("read_only", Type::Bool, "Whether it is mounted for reading only."),
-    field("allow_other", Type::Bool, "Whether users other than the owner see it; of buckets only."),
 ];
 
 static SCHEMA: Schema = Schema {
@@ -99,28 +98,34 @@ fn seen(server: &str, volume: &cinder::Volume) -> Seen {
     }
 }
 
+/// Writes the folder of a mount as the kernel does, without slashes that say nothing, and reports what it cannot be.
+pub(super) fn check_path(mount: &mut Fields, mistakes: &mut Vec<Mistake>) {
+    let mut mistake = |message: String, help: &str| {
+        mistakes.push(Mistake { field: "mount", message, help: Some(help.to_owned()) });
+    };
+    let Some(Value::String(path)) = mount.get_mut("path") else { return };
+    if !path.starts_with('/') || path.split('/').any(|segment| segment == "..") || path.contains(char::is_control) {
+        mistake(format!("`{path}` is not an absolute path"), "write it from the root: `/mnt/block`");
+    } else if path.trim_end_matches('/').is_empty() {
+        mistake("nothing can be mounted over `/`".to_owned(), "choose a folder such as `/mnt/block`");
+    } else {
+        let steps: Vec<_> = path.split('/').filter(|step| !matches!(*step, "" | ".")).collect();
+        *path = format!("/{}", steps.join("/"));
+    }
+}
+
 /// Reports what a mount cannot be.
-fn check_mount(mount: &Fields, mistakes: &mut Vec<Mistake>) {
+fn check_mount(mount: &mut Fields, mistakes: &mut Vec<Mistake>) {
+    check_path(mount, mistakes);
     let mut mistake = |message: String, help: &str| {
         mistakes.push(Mistake { field: "mount", message, help: Some(help.to_owned()) });
     };
     let text = |key: &str| mount.get(key).and_then(Value::as_str);
-    if let Some(path) = text("path") {
-        if !path.starts_with('/') || path.split('/').any(|segment| segment == "..") {
-            mistake(format!("`{path}` is not an absolute path"), "write it from the root: `/mnt/block`");
-        } else if path.trim_end_matches('/').is_empty() {
-            mistake("nothing can be mounted over `/`".to_owned(), "choose a folder such as `/mnt/block`");
-        }
-    }
     if let Some(mode) = text("mode") {
         let digits = (3..=4).contains(&mode.len()) && mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         if !digits {
             mistake(format!("`{mode}` is no mode"), "write it in octal and in quotes: `mode: \"0755\"`");
         }
-    }
-    if mount.get("allow_other").and_then(Value::as_bool) == Some(true) {
-        let help = "leave it out, and say who owns the folder with `owner`";
-        mistake("`allow_other` is for buckets; a volume's files have owners".to_owned(), help);
     }
 }
 
@@ -147,7 +152,7 @@ impl Kind for Attachment {
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
-        if let Some(mount) = fields.get("mount").and_then(Value::as_map) {
+        if let Some(Value::Map(mount)) = fields.get_mut("mount") {
             check_mount(mount, mistakes);
         }
     }
@@ -267,7 +272,7 @@ mod tests {
             mistakes.len()
         };
         assert_eq!(count(&[("path", "/mnt/block".into()), ("mode", "755".into())]), 0);
-        assert_eq!(count(&[("path", "mnt".into()), ("mode", "rwx".into()), ("allow_other", true.into())]), 3);
+        assert_eq!(count(&[("path", "mnt".into()), ("mode", "rwx".into()), ("owner", "cc".into())]), 2);
         assert_eq!((count(&[("path", "/".into())]), count(&[("path", "/mnt/../etc".into())])), (1, 1));
     }
 }

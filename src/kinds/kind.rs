@@ -204,6 +204,11 @@ pub trait Kind: Send + Sync + 'static {
         if let Place::Guest(kind) = self.place() { Some(kind) } else { None }
     }
 
+    /// The field that tells a block of this kind from others of the same section: an attachment of a bucket names one.
+    fn told_by(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether objects of this kind can be made and unmade; others are only looked up.
     fn manageable(&self) -> bool {
         true

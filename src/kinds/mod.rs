@@ -1,6 +1,7 @@
 //! The kinds of resource, one file each, and their registry: adding a kind is one file and one line here.
 
 pub mod attachment;
+pub mod bucket_mount;
 pub mod flavor;
 pub mod floating_ip;
 pub mod guest;
@@ -37,6 +38,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &floating_ip::FloatingIp,
     &attachment::Attachment,
     &mount::Mount,
+    &bucket_mount::BucketMount,
     &script::Script,
     &image::Image,
     &flavor::Flavor,
@@ -48,14 +50,22 @@ pub fn by_name(kind: &str) -> Option<&'static dyn Kind> {
     KINDS.iter().copied().find(|candidate| candidate.schema().kind == kind)
 }
 
-/// The kind declared in that section of a spec.
-#[must_use]
-pub fn by_section(section: &str) -> Option<&'static dyn Kind> {
-    KINDS.iter().copied().find(|candidate| !section.is_empty() && candidate.schema().section == section)
+/// The kinds declared in that section of a spec; the one that needs no [`Kind::told_by`] is first.
+fn of_section(section: &str) -> impl Iterator<Item = &'static dyn Kind> {
+    KINDS.iter().copied().filter(move |kind| !section.is_empty() && kind.schema().section == section)
+}
+
+/// The kind that a block of that section declares, by the fields that it has.
+pub fn declared(section: &str, has: impl Fn(&str) -> bool) -> Option<&'static dyn Kind> {
+    let told = of_section(section).find(|kind| kind.told_by().is_some_and(&has));
+    told.or_else(|| of_section(section).next())
 }
 
 /// The sections of a spec that declare resources.
 #[must_use]
 pub fn sections() -> Vec<&'static str> {
-    KINDS.iter().map(|kind| kind.schema().section).filter(|section| !section.is_empty()).collect()
+    let mut sections: Vec<_> = KINDS.iter().map(|kind| kind.schema().section).collect();
+    sections.retain(|section| !section.is_empty());
+    sections.dedup();
+    sections
 }

@@ -23,7 +23,7 @@ pub struct Mount;
 pub const NOTE: &str = "anole_filesystem";
 
 /// What a mount that is not there shows as its path.
-const NOT_MOUNTED: &str = "not mounted";
+pub const NOT_MOUNTED: &str = "not mounted";
 
 static SCHEMA: Schema = Schema {
     kind: "mount",

@@ -235,6 +235,14 @@ impl Field {
         self
     }
 
+    /// It is a secret: shown nowhere, and remembered only by its digest.
+    #[must_use]
+    pub const fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self.write_only = true;
+        self
+    }
+
     /// A change of it is remembered, and no more.
     #[must_use]
     pub const fn record(mut self) -> Self {

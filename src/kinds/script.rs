@@ -86,14 +86,16 @@ static SCHEMA: Schema = Schema {
     name: NameRule::None,
 };
 
-/// A reference to an attachment, as one to its mount.
+/// A reference to an attachment, as one to its mount. That of a bucket is the mount itself.
 fn mount_of(value: &Value) -> Value {
     match value {
-        Value::Ref(Reference { target: Target::Resource(attachment), .. }) => Value::Ref(Reference {
-            kind: "mount".to_owned(),
-            target: Target::Resource(attachment.with_part(PART)),
-            id: None,
-        }),
+        Value::Ref(Reference { kind, target: Target::Resource(attachment), .. }) if kind == "attachment" => {
+            Value::Ref(Reference {
+                kind: "mount".to_owned(),
+                target: Target::Resource(attachment.with_part(PART)),
+                id: None,
+            })
+        }
         other => other.clone(),
     }
 }

@@ -37,7 +37,7 @@ impl<'a> Builder<'a> {
         let mut resources = BTreeMap::new();
         let mut renames = Vec::new();
         for block in &self.spec.blocks {
-            let Some(kind) = kinds::by_section(&block.address.section) else { continue };
+            let Some(kind) = block.kind() else { continue };
             let instances = self.instances.addresses.get(&block.address).cloned().unwrap_or_default();
             if instances.is_empty() {
                 // Nothing is made of it, but its mistakes count all the same.

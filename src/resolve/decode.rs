@@ -7,9 +7,9 @@ use super::units;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds;
 use crate::kinds::schema::{Field, Literal, RefType, Type};
-use crate::model::{Address, Fields, Part, Reference, Target, Template, Value};
+use crate::model::{Address, Fields, Part, Reference, Secret, Target, Template, Value};
 use crate::spec::template::parse_reference;
-use crate::spec::{Key, Node, Yaml};
+use crate::spec::{Block, Key, Node, Yaml};
 use crate::suggest;
 
 /// Reads the files that a spec names (public keys, user data); the only thing a spec asks of the machine.
@@ -61,8 +61,13 @@ impl Decoder<'_> {
                 continue;
             };
             self.write_only = field.write_only;
-            let value = self.value(node, &field.ty);
+            let mut value = self.value(node, &field.ty);
             self.write_only = false;
+            if let Some(Value::String(text)) = &mut value
+                && field.sensitive
+            {
+                value = Some(Value::Secret(Secret::new(field.name, std::mem::take(text))));
+            }
             if let Some(value) = value
                 && !value.is_null()
             {
@@ -415,7 +420,9 @@ impl Decoder<'_> {
         let is_declared = |short: &&str| self.scope.instances.contains_key(&Address::new(section, *short));
         let name = short.filter(is_declared).map(str::to_owned).unwrap_or(name);
         let block = Address::new(section, name.clone());
-        let make = |target: Target| Value::Ref(Reference { kind: ty.kind.to_owned(), target, id: None });
+        let declared = self.scope.spec.blocks.iter().find(|declared| declared.address == block);
+        let kind = declared.and_then(Block::kind).map_or(ty.kind, |kind| kind.schema().kind);
+        let make = |target: Target| Value::Ref(Reference { kind: kind.to_owned(), target, id: None });
         if self.scope.instances.contains_key(&block) {
             return match text::resolve_instance(&block, reference.instance.as_ref(), span, &self.scope) {
                 Ok((address, false)) => Some(vec![make(Target::Resource(address))]),

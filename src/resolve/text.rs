@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::kinds;
 use crate::model::{Address, InstanceKey, Part, Secret, SiteIdentity, Template, Value};
 use crate::plan::bind::step_into;
-use crate::spec::Spec;
 use crate::spec::template::{Expr, InstanceExpr, TextPart, parse_text};
 use crate::spec::variables::Settled;
+use crate::spec::{Block, Spec};
 use crate::suggest;
 
 /// What `${…}` may name in one place of a spec.
@@ -242,7 +241,8 @@ fn attribute(
     scope: &Scope<'_>,
 ) -> Result<Part, Diagnostic> {
     let (address, all) = resolve_instance(block, instance, span, scope)?;
-    let Some(kind) = kinds::by_section(&block.section) else {
+    let declared = scope.spec.blocks.iter().find(|declared| declared.address == *block);
+    let Some(kind) = declared.and_then(Block::kind) else {
         return Err(Diagnostic::error("unknown-reference", span, format!("no section `{}`", block.section)));
     };
     let schema = kind.schema();

@@ -13,6 +13,7 @@ use super::parse::MAX_INSTANCES;
 use super::{Node, Yaml};
 use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type};
 use crate::kinds::server::SSH;
+use crate::kinds::{self, Kind};
 use crate::model::Json;
 
 /// The schema's name: it stays while the language only grows.
@@ -24,7 +25,17 @@ pub fn json_schema(kinds: &[&'static Schema]) -> Json {
     let mut definitions = definitions();
     let mut sections = own_sections();
     for kind in kinds.iter().filter(|kind| !kind.section.is_empty()) {
-        sections.insert(kind.section.to_owned(), section(kind.doc, &format!("#/$defs/{}", kind.kind)));
+        let item = json!({ "$ref": format!("#/$defs/{}", kind.kind) });
+        let told_by = kinds::by_name(kind.kind).and_then(Kind::told_by);
+        match (sections.get_mut(kind.section), told_by) {
+            // Another kind of the section, told by a field.
+            (Some(section), Some(field)) => {
+                let others = section["additionalProperties"].take();
+                section["additionalProperties"] =
+                    json!({ "if": { "required": [field] }, "then": item, "else": others });
+            }
+            _ => drop(sections.insert(kind.section.to_owned(), section(kind.doc, item))),
+        }
         definitions.insert(kind.kind.to_owned(), block(kind));
     }
     json!({
@@ -114,7 +125,7 @@ fn own_sections() -> Map<String, Json> {
             "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_-]*$", "maxLength": MAX_NAME },
             "additionalProperties": { "$ref": "#/$defs/variable" },
         },
-        "sites": section("The clouds that this spec is about.", "#/$defs/site"),
+        "sites": section("The clouds that this spec is about.", json!({ "$ref": "#/$defs/site" })),
         "defaults": {
             "description": "What blocks are where they say nothing.",
             "type": ["object", "null"],
@@ -138,12 +149,12 @@ fn own_sections() -> Map<String, Json> {
 }
 
 /// A mapping of names to blocks.
-fn section(doc: &str, item: &str) -> Json {
+fn section(doc: &str, item: Json) -> Json {
     json!({
         "description": doc,
         "type": ["object", "null"],
         "propertyNames": { "$ref": "#/$defs/name" },
-        "additionalProperties": { "$ref": item },
+        "additionalProperties": item,
     })
 }
 

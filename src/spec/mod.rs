@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Span;
+use crate::kinds::{self, Kind};
 use crate::model::{Address, SiteAlias};
 
 pub mod json_schema;
@@ -219,6 +220,14 @@ pub struct Block {
     pub fields: Vec<(Key, Node)>,
     /// The whole block.
     pub span: Span,
+}
+
+impl Block {
+    /// The kind that it declares.
+    #[must_use]
+    pub fn kind(&self) -> Option<&'static dyn Kind> {
+        kinds::declared(&self.address.section, |field| self.fields.iter().any(|(key, _)| key.text == field))
+    }
 }
 
 /// How many instances a block has.

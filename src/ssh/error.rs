@@ -97,6 +97,11 @@ impl SshError {
             text.push_str(if number == 0 { "; tried " } else { ", " });
             text.push_str(tried);
         }
+        match self.output.as_slice() {
+            [] => {}
+            [line] => text.push_str(&format!(": {line}")),
+            lines => text.push_str(&format!(":\n  {}", lines.join("\n  "))),
+        }
         text
     }
 }

@@ -492,7 +492,7 @@ fn is_void(value: &Value) -> bool {
 fn guest_words(address: &Address) -> Option<&'static GuestWords> {
     let kind = match &address.part {
         Some(part) => kinds::by_name(part.split('[').next().unwrap_or(part)),
-        None => kinds::by_section(&address.section),
+        None => kinds::declared(&address.section, |_| false),
     };
     kind.and_then(Kind::guest).map(GuestKind::words)
 }

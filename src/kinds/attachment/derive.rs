@@ -18,7 +18,6 @@ pub fn mount(address: &Address, fields: &mut Fields) -> Option<DerivedPart> {
         Some(Value::Map(mount)) => mount,
         _ => Fields::new(),
     };
-    inside.remove("allow_other");
     inside.extend(filesystem.map(|filesystem| ("filesystem".to_owned(), filesystem)));
     inside.extend(partition.map(|partition| ("partition".to_owned(), partition)));
     for field in ["server", "volume"] {

@@ -40,7 +40,10 @@ async fn output_input_and_ends() {
     assert_eq!(ended.end, End::Status(7));
     let error = ended.check().expect_err("7 is no success");
     assert_eq!((error.kind, error.may_have_happened), (ErrorKind::Failed, true));
-    assert_eq!(error.to_string(), format!("servers.node (me@{}): mounting ended with status 7", peer.address));
+    assert_eq!(
+        error.to_string(),
+        format!("servers.node (me@{}): mounting ended with status 7: about to fail with 7", peer.address)
+    );
     assert_eq!(error.output, ["about to fail with 7"]);
 
     let ended = ssh.run(Command::new("killed")).await.expect("it ends");
@@ -103,7 +106,7 @@ async fn the_time_is_up() {
     ssh.connect().await.expect("it connects");
     let error = ssh.run(Command::new("hang x").timeout(Duration::from_millis(300))).await.expect_err("it hangs");
     assert_eq!((error.kind, error.may_have_happened), (ErrorKind::TimedOut, true));
-    assert!(error.to_string().ends_with("`hang x` did not end within 0.3 s"), "{error}");
+    assert!(error.to_string().ends_with("`hang x` did not end within 0.3 s: half of x"), "{error}");
     assert_eq!(error.output, ["half of x"]);
     peer.saw("signal TERM").await;
     peer.saw("closed").await;

@@ -1,0 +1,228 @@
+//! Buckets mounted in servers: the attachments that name a bucket instead of a volume.
+//!
+//! Nothing of it is in a service of the cloud: the bucket stands for itself, and this is its way into a server. No data
+//! goes when it is unmounted, so whatever changes about it, it is unmounted and mounted anew; what uses it is stopped
+//! before and started after.
+
+use async_trait::async_trait;
+
+use super::attachment::check_path;
+use super::guest::{GuestCx, GuestKind, GuestWords};
+use super::kind::{DerivedPart, Kind, Mistake, Place};
+use super::mount::NOT_MOUNTED;
+use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
+use crate::guest::bucket::{self, Bucket, Tool};
+use crate::guest::{Facts, GuestError, script};
+use crate::model::{Address, Fields, RemoteId, Value};
+
+/// A bucket mounted in a server.
+pub struct BucketMount;
+
+/// Any name does for stores whose regions have none of their own.
+const REGION: &str = "us-east-1";
+
+static EXISTING: &[Field] = &[
+    field("endpoint", Type::Text, "Where the store speaks S3: `https://chi.tacc.chameleoncloud.org:7480`.").required(),
+    field("access_key", Type::Text, "The id of a key that is there already.").required().sensitive(),
+    field("secret_key", Type::Text, "The key itself.").required().sensitive(),
+    field("region", Type::Text, "The region that requests are signed for.").default(Literal::Str(REGION)),
+];
+
+static CREDENTIAL: &[Field] = &[field("existing", Type::Struct(EXISTING), "Keys that are there already.").required()];
+
+static MOUNT: &[Field] = &[
+    field("path", Type::Text, "The folder to mount it at, `/mnt/object`; made if it is not there.").required(),
+    field("tool", Type::Enum(Tool::NAMES), "What mounts it.").default(Literal::Str("rclone")),
+    field("read_only", Type::Bool, "Whether it is mounted for reading only.").default(Literal::Bool(true)),
+    field("allow_other", Type::Bool, "Whether users other than the owner see it; containers are such.")
+        .default(Literal::Bool(false)),
+    field("owner", Type::Text, "The user that its files belong to; by default the one who is logged in as."),
+    field("options", Type::List(&Type::Text), "More arguments for the tool, such as `--vfs-cache-mode=full`."),
+];
+
+static SCHEMA: Schema = Schema {
+    kind: "bucket_mount",
+    section: "attachments",
+    doc: "A bucket as a folder of a server.",
+    fields: &[
+        field("bucket", Type::Text, "The bucket's name in its store.").required().replace(),
+        field("server", Type::Ref(RefType::new("server", RefChange::Replace)), "The server.").required(),
+        field("credential", Type::Struct(CREDENTIAL), "The keys that open the bucket.").required().ignore(),
+        field("mount", Type::Struct(MOUNT), "Where the server mounts it, now and after every boot.")
+            .required()
+            .ignore(),
+        field("endpoint", Type::Text, "internal: the credential's").replace(),
+        field("region", Type::Text, "internal: the credential's").replace(),
+        field("access_key", Type::Text, "internal: the credential's").replace().sensitive(),
+        field("secret_key", Type::Text, "internal: the credential's").replace().sensitive(),
+        field("path", Type::Text, "internal: the mount's").replace(),
+        field("tool", Type::Text, "internal: the mount's").replace(),
+        field("read_only", Type::Bool, "internal: the mount's").replace(),
+        field("allow_other", Type::Bool, "internal: the mount's").replace(),
+        field("owner", Type::Text, "internal: the mount's").replace(),
+        field("options", Type::List(&Type::Text), "internal: the mount's").replace(),
+    ],
+    attributes: &[
+        attribute("id", "`<server id>/<attachment>`."),
+        attribute("service", "The service of systemd that keeps it mounted.").stable(),
+    ],
+    protect: false,
+    lookup: false,
+    name: NameRule::None,
+};
+
+fn text<'a>(fields: &'a Fields, key: &str) -> &'a str {
+    fields.get(key).and_then(Value::expose).unwrap_or_default()
+}
+
+fn is_set(fields: &Fields, key: &str) -> bool {
+    fields.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn service(cx: &GuestCx<'_>) -> String {
+    format!("anole-bucket-{}", script::plain(&format!("{}-{}", cx.stack, script::name_of(cx.address))))
+}
+
+fn mistake(field: &'static str, message: impl Into<String>, help: &str) -> Mistake {
+    Mistake { field, message: message.into(), help: Some(help.to_owned()) }
+}
+
+fn check_credential(existing: &Fields, mistakes: &mut Vec<Mistake>) {
+    if let Some(endpoint) = existing.get("endpoint").and_then(Value::as_str) {
+        let is_url = url::Url::parse(endpoint)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty());
+        if !is_url || endpoint.contains(char::is_whitespace) || endpoint.contains(',') {
+            let help = "write it as `https://chi.tacc.chameleoncloud.org:7480`";
+            mistakes.push(mistake("credential", format!("`{endpoint}` is no store's URL"), help));
+        }
+    }
+    // What is said here never repeats the text.
+    for field in ["access_key", "secret_key", "region"] {
+        let found = existing.get(field).and_then(Value::expose);
+        if found.is_some_and(|text| text.is_empty() || text.contains(|c: char| c.is_control() || c.is_whitespace())) {
+            let help = "it is one word, without blanks or line ends";
+            mistakes.push(mistake("credential", format!("what `{field}` holds is no key"), help));
+        }
+    }
+}
+
+impl Kind for BucketMount {
+    fn schema(&self) -> &'static Schema {
+        &SCHEMA
+    }
+
+    fn place(&self) -> Place {
+        Place::Guest(&BucketMount)
+    }
+
+    fn told_by(&self) -> Option<&'static str> {
+        Some("bucket")
+    }
+
+    fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        // The rules that all S3 stores share; Swift's own names may have more.
+        if let Some(bucket) = fields.get("bucket").and_then(Value::as_str)
+            && (bucket.is_empty() || bucket.contains(|c: char| c == '/' || c.is_control() || c.is_whitespace()))
+        {
+            mistakes.push(mistake("bucket", format!("`{bucket}` is no bucket's name"), "write the name alone"));
+        }
+        let credential = fields.get("credential").and_then(Value::as_map);
+        if let Some(existing) = credential.and_then(|credential| credential.get("existing")).and_then(Value::as_map) {
+            check_credential(existing, mistakes);
+        }
+        let Some(Value::Map(mount)) = fields.get_mut("mount") else { return };
+        check_path(mount, mistakes);
+        for option in mount.get("options").and_then(Value::as_list).unwrap_or_default() {
+            if option.as_str().is_some_and(|option| !option.starts_with('-') || option.contains('\n')) {
+                let help = "each is one argument, `--dir-cache-time=1m` or `-onoatime`";
+                mistakes.push(mistake("mount", "an option does not begin with `-`", help));
+            }
+        }
+    }
+
+    fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        if let Some(Value::Map(mut credential)) = fields.remove("credential")
+            && let Some(Value::Map(existing)) = credential.remove("existing")
+        {
+            fields.extend(existing);
+        }
+        if let Some(Value::Map(mount)) = fields.remove("mount") {
+            fields.extend(mount);
+        }
+        Vec::new()
+    }
+}
+
+#[async_trait]
+impl GuestKind for BucketMount {
+    fn id(&self, address: &Address, fields: &Fields) -> Option<RemoteId> {
+        let server = fields.get("server").and_then(Value::as_id)?;
+        Some(RemoteId(format!("{server}/{}", script::name_of(address))))
+    }
+
+    fn steps(&self, fields: &Fields) -> Vec<String> {
+        let tool = text(fields, "tool");
+        let how = if is_set(fields, "read_only") { ", for reading only" } else { "" };
+        vec![
+            format!("install {tool}, if it is not there"),
+            "write its keys to a file of the user's own".to_owned(),
+            format!("mount bucket {} at {}{how}", text(fields, "bucket"), text(fields, "path")),
+        ]
+    }
+
+    fn undoing(&self, applied: &Fields) -> Vec<String> {
+        let path = applied.get("path").and_then(Value::as_str);
+        path.map(|path| format!("unmount it from {path}")).into_iter().collect()
+    }
+
+    fn words(&self) -> &'static GuestWords {
+        &GuestWords {
+            make: "mount",
+            again: "mount again",
+            unmake: "unmount",
+            making: "mounting",
+            made: "mounted",
+            unmaking: "unmounting",
+            unmade: "unmounted",
+        }
+    }
+
+    fn is_seen(&self) -> bool {
+        true
+    }
+
+    fn seen(&self, applied: &Fields, attributes: &Fields, facts: &Facts) -> Fields {
+        let mut shown = attributes.clone();
+        let wanted = text(applied, "path");
+        let is_there = facts.at(wanted).is_some_and(|mounted| mounted.filesystem.starts_with("fuse"));
+        shown.insert("path".to_owned(), Value::text(if is_there { wanted } else { NOT_MOUNTED }));
+        shown
+    }
+
+    async fn put(&self, cx: &GuestCx<'_>, want: &Fields) -> Result<Fields, GuestError> {
+        let (service, label) = (service(cx), cx.address.to_string());
+        let options = want.get("options").and_then(Value::as_list).unwrap_or_default();
+        let bucket = Bucket {
+            service: &service,
+            label: &label,
+            bucket: text(want, "bucket"),
+            endpoint: text(want, "endpoint").trim_end_matches('/'),
+            region: text(want, "region"),
+            access_key: text(want, "access_key"),
+            secret_key: text(want, "secret_key"),
+            path: text(want, "path"),
+            tool: Tool::named(text(want, "tool")),
+            read_only: is_set(want, "read_only"),
+            allow_other: is_set(want, "allow_other"),
+            owner: text(want, "owner"),
+            options: options.iter().filter_map(Value::as_str).collect(),
+        };
+        bucket::mount(cx.guest, &bucket, cx.tell).await?;
+        let shown = [("service", service.as_str()), ("path", bucket.path)];
+        Ok(shown.map(|(name, text)| (name.to_owned(), Value::text(text))).into())
+    }
+
+    async fn remove(&self, cx: &GuestCx<'_>, applied: &Fields) -> Result<(), GuestError> {
+        bucket::unmount(cx.guest, &service(cx), text(applied, "path"), cx.tell).await
+    }
+}
