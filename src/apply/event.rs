@@ -15,6 +15,8 @@ pub enum Event {
     Started {
         /// The resource.
         address: Address,
+        /// Its kind.
+        kind: String,
         /// What is done.
         operation: StepOperation,
     },
@@ -36,6 +38,8 @@ pub enum Event {
     Done {
         /// The resource.
         address: Address,
+        /// Its kind.
+        kind: String,
         /// What was done.
         operation: StepOperation,
         /// How long it took.
@@ -46,6 +50,8 @@ pub enum Event {
     Failed {
         /// The resource.
         address: Address,
+        /// Its kind.
+        kind: String,
         /// What was tried.
         operation: StepOperation,
         /// What happened, for people: the whole text with request id.
@@ -57,6 +63,8 @@ pub enum Event {
     Skipped {
         /// The resource.
         address: Address,
+        /// Its kind.
+        kind: String,
         /// What was not tried.
         operation: StepOperation,
         /// Why: `servers.node failed`.

@@ -126,10 +126,15 @@ impl Dispatcher {
         })
     }
 
+    fn kind_of(&self, address: &Address) -> String {
+        self.plan.actions.get(address).map(|action| action.kind.clone()).unwrap_or_default()
+    }
+
     fn start(&mut self, index: usize, accepted: mpsc::UnboundedSender<Address>) {
         let step = self.plan.steps[index].clone();
         self.progress[index] = Progress::Running;
-        self.tell(Event::Started { address: step.address.clone(), operation: step.operation });
+        let kind = self.kind_of(&step.address);
+        self.tell(Event::Started { address: step.address.clone(), kind, operation: step.operation });
         let (plan, shared) = (Arc::clone(&self.plan), self.shared.clone());
         self.tasks.spawn(async move {
             let began = Instant::now();
@@ -143,10 +148,11 @@ impl Dispatcher {
 
     fn ended(&mut self, index: usize, result: Result<End, StepError>, began: Instant) {
         let Step { address, operation } = self.plan.steps[index].clone();
+        let kind = self.kind_of(&address);
         match result {
             Ok(End::Done) => {
                 self.progress[index] = Progress::Done;
-                self.tell(Event::Done { address, operation, took: began.elapsed() });
+                self.tell(Event::Done { address, kind, operation, took: began.elapsed() });
             }
             Ok(End::Pending(until)) => {
                 self.progress[index] = Progress::Pending;
@@ -159,7 +165,8 @@ impl Dispatcher {
                 self.progress[index] = Progress::Failed;
                 let text = error.to_string();
                 self.outcome.failed.push((address.clone(), text.clone()));
-                self.tell(Event::Failed { address: address.clone(), operation, error: text, hint: error.hint() });
+                let hint = error.hint();
+                self.tell(Event::Failed { address: address.clone(), kind, operation, error: text, hint });
                 self.skip_after(index, &format!("{address} failed"));
             }
         }
@@ -179,7 +186,8 @@ impl Dispatcher {
                     self.progress[next] = Progress::Skipped;
                     let Step { address, operation } = self.plan.steps[next].clone();
                     self.outcome.skipped.push((address.clone(), why.to_owned()));
-                    self.tell(Event::Skipped { address, operation, why: why.to_owned() });
+                    let kind = self.kind_of(&address);
+                    self.tell(Event::Skipped { address, kind, operation, why: why.to_owned() });
                     queue.push(next);
                 }
             }
@@ -193,12 +201,14 @@ impl Dispatcher {
                 Progress::Waiting => {
                     let why = if interrupted { "interrupted" } else { "what it needs was not done" };
                     self.outcome.skipped.push((address.clone(), why.to_owned()));
-                    self.tell(Event::Skipped { address, operation, why: why.to_owned() });
+                    let kind = self.kind_of(&address);
+                    self.tell(Event::Skipped { address, kind, operation, why: why.to_owned() });
                 }
                 Progress::Running => {
                     let error = "the step ended abnormally; this is a mistake in anole".to_owned();
                     self.outcome.failed.push((address.clone(), error.clone()));
-                    self.tell(Event::Failed { address, operation, error, hint: None });
+                    let kind = self.kind_of(&address);
+                    self.tell(Event::Failed { address, kind, operation, error, hint: None });
                 }
                 Progress::Done | Progress::Failed | Progress::Skipped | Progress::Pending => {}
             }

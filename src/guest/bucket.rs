@@ -274,17 +274,91 @@ mod tests {
 
     #[test]
     fn the_service_and_its_keys() {
-        insta::assert_snapshot!(BUCKET.unit().replace(&started(&BUCKET).replace('\n', " "), "…"), @"");
-        insta::assert_snapshot!(BUCKET.config(), @"");
+        insta::assert_snapshot!(BUCKET.unit().replace(&started(&BUCKET).replace('\n', " "), "…"), @r#"
+        [Unit]
+        Description=Bucket object-chi (attachments.food11)
+        Wants=network-online.target
+        After=network-online.target
+        StartLimitIntervalSec=0
+
+        [Service]
+        Type=notify
+        User=@user@
+        CacheDirectory=anole-bucket-lab-food11
+        ExecStartPre=-+/usr/bin/env umount -l "/mnt/100%% \"mine\""
+        ExecStart=/usr/bin/env …
+        Restart=on-failure
+        RestartSec=5
+        TimeoutStopSec=300
+
+        [Install]
+        WantedBy=multi-user.target
+        "#);
+        insta::assert_snapshot!(BUCKET.config(), @"
+        [store]
+        type = s3
+        provider = Other
+        endpoint = https://chi.example.org:7480
+        region = us-east-1
+        access_key_id = the-id
+        secret_access_key = the-key
+        no_check_bucket = true
+        ");
     }
 
     #[test]
     fn each_tool_by_its_own_words() {
-        insta::assert_snapshot!(started(&BUCKET), @"");
+        insta::assert_snapshot!(started(&BUCKET), @r#"
+        "rclone"
+        "mount"
+        "store:object-chi"
+        "/mnt/100%% \"mine\""
+        "--config=/etc/anole/buckets/anole-bucket-lab-food11.conf"
+        "--dir-cache-time=10s"
+        "--use-server-modtime"
+        "--cache-dir=/var/cache/anole-bucket-lab-food11"
+        "--read-only"
+        "--allow-other"
+        "#);
         let written =
             Bucket { read_only: false, allow_other: false, options: vec!["--vfs-cache-max-size=1G"], ..BUCKET };
-        insta::assert_snapshot!(started(&written), @"");
-        insta::assert_snapshot!(started(&Bucket { tool: Tool::S3fs, path: "/mnt/object", ..BUCKET }), @"");
-        insta::assert_snapshot!(started(&Bucket { tool: Tool::Goofys, path: "/mnt/object", ..BUCKET }), @"");
+        insta::assert_snapshot!(started(&written), @r#"
+        "rclone"
+        "mount"
+        "store:object-chi"
+        "/mnt/100%% \"mine\""
+        "--config=/etc/anole/buckets/anole-bucket-lab-food11.conf"
+        "--dir-cache-time=10s"
+        "--use-server-modtime"
+        "--cache-dir=/var/cache/anole-bucket-lab-food11"
+        "--vfs-cache-mode=writes"
+        "--vfs-cache-max-size=1G"
+        "#);
+        insta::assert_snapshot!(started(&Bucket { tool: Tool::S3fs, path: "/mnt/object", ..BUCKET }), @r#"
+        "s3fs"
+        "object-chi"
+        "/mnt/object"
+        "-f"
+        "-o"
+        "passwd_file=/etc/anole/buckets/anole-bucket-lab-food11.conf,url=https://chi.example.org:7480,endpoint=us-east-1,use_path_request_style,uid=@uid@,gid=@gid@,umask=0022,ro,allow_other"
+        "#);
+        insta::assert_snapshot!(started(&Bucket { tool: Tool::Goofys, path: "/mnt/object", ..BUCKET }), @r#"
+        "goofys"
+        "-f"
+        "--endpoint"
+        "https://chi.example.org:7480"
+        "--region"
+        "us-east-1"
+        "--uid"
+        "@uid@"
+        "--gid"
+        "@gid@"
+        "-o"
+        "ro"
+        "-o"
+        "allow_other"
+        "object-chi"
+        "/mnt/object"
+        "#);
     }
 }

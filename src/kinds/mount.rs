@@ -30,10 +30,10 @@ static SCHEMA: Schema = Schema {
     section: "",
     doc: "The filesystem on an attached volume, and where its server mounts it.",
     fields: &[
-        field("attachment", Type::Ref(RefType::new("attachment", RefChange::Replace)), "internal: its attachment"),
-        field("server", Type::Ref(RefType::new("server", RefChange::Replace)), "internal: the server"),
-        field("volume", Type::Ref(RefType::new("volume", RefChange::Replace)), "internal: the volume"),
-        field("size", Type::Size, "internal: the volume's size; partition and filesystem grow with it"),
+        field("attachment", Type::Ref(RefType::new("attachment", RefChange::Replace)), "Its attachment.").internal(),
+        field("server", Type::Ref(RefType::new("server", RefChange::Replace)), "The server.").internal(),
+        field("volume", Type::Ref(RefType::new("volume", RefChange::Replace)), "The volume.").internal(),
+        field("size", Type::Size, "The volume's size; partition and filesystem grow with it.").internal(),
         field(
             "filesystem",
             Type::Enum(&["ext4", "xfs"]),

@@ -57,6 +57,19 @@ pub struct Field {
     pub sensitive: bool,
     /// Whether the service never shows it again: a sensitive variable may stand in it.
     pub write_only: bool,
+    /// Who fills it.
+    pub writer: Writer,
+}
+
+/// Who fills a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Whoever writes the spec.
+    Spec,
+    /// The kind, from other fields. No spec names it; plans show it.
+    Kind,
+    /// The engine or the kind, for their own use. No spec names it, and nobody sees it.
+    Engine,
 }
 
 /// A constant default.
@@ -203,6 +216,7 @@ pub const fn field(name: &'static str, ty: Type, doc: &'static str) -> Field {
         change: OnChange::Update,
         sensitive: false,
         write_only: false,
+        writer: Writer::Spec,
     }
 }
 
@@ -218,6 +232,20 @@ impl Field {
     #[must_use]
     pub const fn default(mut self, literal: Literal) -> Self {
         self.default = Some(literal);
+        self
+    }
+
+    /// The kind derives it from other fields; people see it in plans.
+    #[must_use]
+    pub const fn derived(mut self) -> Self {
+        self.writer = Writer::Kind;
+        self
+    }
+
+    /// The engine fills it for its own use; people never see it.
+    #[must_use]
+    pub const fn internal(mut self) -> Self {
+        self.writer = Writer::Engine;
         self
     }
 

@@ -75,7 +75,7 @@ static SCHEMA: Schema = Schema {
         field("creates", Type::Text, "A path on the server; where it is there, nothing is run.").record(),
         field("wait_for", Type::Struct(WAIT_FOR), "What answers once it is up.").record(),
         field("timeout", Type::Duration, "How long it may take.").default(Literal::Int(TIMEOUT)).record(),
-        field("project", Type::Text, "internal: what Docker Compose calls it, after the stack's name").replace(),
+        field("project", Type::Text, "What Docker Compose calls it, after the stack's name.").internal().replace(),
     ],
     attributes: &[
         attribute("id", "`<server id>/<script>`."),

@@ -6,7 +6,7 @@ use super::text::{self, Scope, Text};
 use super::units;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds;
-use crate::kinds::schema::{Field, Literal, RefType, Type};
+use crate::kinds::schema::{Field, Literal, RefType, Type, Writer};
 use crate::model::{Address, Fields, Part, Reference, Secret, Target, Template, Value};
 use crate::spec::template::parse_reference;
 use crate::spec::{Block, Key, Node, Yaml};
@@ -56,7 +56,7 @@ impl Decoder<'_> {
     pub fn fields(&mut self, entries: &[(Key, Node)], table: &'static [Field], what: &str, span: Span) -> Fields {
         let mut fields = Fields::new();
         for (key, node) in entries {
-            let Some(field) = table.iter().find(|field| field.name == key.text && !is_internal(field)) else {
+            let Some(field) = table.iter().find(|field| field.name == key.text && field.writer == Writer::Spec) else {
                 self.unknown_field(key, table, what);
                 continue;
             };
@@ -84,7 +84,7 @@ impl Decoder<'_> {
     }
 
     fn unknown_field(&mut self, key: &Key, table: &'static [Field], what: &str) {
-        let names = || table.iter().filter(|field| !is_internal(field)).map(|field| field.name);
+        let names = || table.iter().filter(|field| field.writer == Writer::Spec).map(|field| field.name);
         let mut error = Diagnostic::error("unknown-field", key.span, format!("{what} has no field `{}`", key.text));
         error.help = Some(
             suggest::did_you_mean(&key.text, names())
@@ -467,12 +467,6 @@ impl Decoder<'_> {
         self.diagnostics.push(error);
         None
     }
-}
-
-/// A field that the engine fills and no spec may name.
-#[must_use]
-pub fn is_internal(field: &Field) -> bool {
-    field.doc.starts_with("internal")
 }
 
 /// Puts in what absent fields mean.

@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 use super::names::MAX_NAME;
 use super::parse::MAX_INSTANCES;
 use super::{Node, Yaml};
-use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type};
+use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type, Writer};
 use crate::kinds::server::SSH;
 use crate::kinds::{self, Kind};
 use crate::model::Json;
@@ -244,7 +244,7 @@ fn with(doc: &str, any: Vec<Json>) -> Json {
 
 /// The fields that a spec may name; the others are filled by the engine.
 fn spec_fields(fields: &'static [Field]) -> impl Iterator<Item = &'static Field> {
-    fields.iter().filter(|field| !field.doc.starts_with("internal"))
+    fields.iter().filter(|field| field.writer == Writer::Spec)
 }
 
 fn required(fields: &'static [Field]) -> impl Iterator<Item = &'static str> {
@@ -355,7 +355,7 @@ mod tests {
         section: "things",
         doc: "A thing.",
         fields: &[
-            field("name", Type::Text, "internal"),
+            field("name", Type::Text, "Filled by the engine.").internal(),
             field("on", Type::Bool, "A flag.").default(Literal::Bool(true)),
             field("n", Type::Int(1, 9), "A number."),
             field("word", Type::Enum(&["a", "b"]), "A word."),
@@ -370,7 +370,7 @@ mod tests {
             field("parts", Type::NamedList(&Type::Struct(NIC)), "Parts."),
             field("labels", Type::Map(&Type::Text), "Labels."),
             field("gateway", Type::WordOr("none", &Type::Ip), "A gateway."),
-            field("pinned", Type::Text, "internal: filled by the engine"),
+            field("pinned", Type::Text, "Filled by the engine.").internal(),
         ],
         attributes: &[attribute("id", "Its id.")],
         protect: true,

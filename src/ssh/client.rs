@@ -201,6 +201,7 @@ impl Dress {
             message: clean(error.message),
             tried: error.tried.into_iter().map(clean).collect(),
             output: error.output.into_iter().map(clean).collect(),
+            console: error.console.into_iter().map(clean).collect(),
             hint: error.hint.map(clean),
             may_have_happened: error.may_have_happened,
         }
@@ -250,8 +251,8 @@ impl Ssh {
         match outcome {
             Ok(connection) => Ok(connection.greeting.clone()),
             Err(mut error) => {
-                if error.output.is_empty() && error.kind.passes() {
-                    error.output = self.console_tail().await;
+                if error.kind.passes() {
+                    error.console = self.console_tail().await;
                 }
                 Err(self.inner.dress.dress(error))
             }

@@ -49,8 +49,10 @@ pub struct SshError {
     pub message: String,
     /// The keys that were tried, each with what came of it.
     pub tried: Vec<String>,
-    /// The last lines that the command printed, or the end of the server's console log.
+    /// The last lines that the command printed.
     pub output: Vec<String>,
+    /// The end of the console log of a server that never could be used.
+    pub console: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
     /// Whether the command, though this is an error, may have run, wholly or in part.
@@ -66,6 +68,7 @@ impl SshError {
             message: message.into(),
             tried: Vec::new(),
             output: Vec::new(),
+            console: Vec::new(),
             hint: None,
             may_have_happened: false,
         }
@@ -101,6 +104,9 @@ impl SshError {
             [] => {}
             [line] => text.push_str(&format!(": {line}")),
             lines => text.push_str(&format!(":\n  {}", lines.join("\n  "))),
+        }
+        if !self.console.is_empty() {
+            text.push_str(&format!("; its console ends with\n  {}", self.console.join("\n  ")));
         }
         text
     }

@@ -240,7 +240,7 @@ mod tests {
     use crate::ui::plan::tests::{action, plan};
 
     static FIELDS: [Field; 2] =
-        [field("secret", Type::Text, "A secret."), field("part_of", Type::Text, "internal: the owner")];
+        [field("secret", Type::Text, "A secret."), field("part_of", Type::Text, "The owner.").internal()];
 
     #[test]
     fn a_plan_is_one_object_a_line_without_secrets() {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kinds::guest::{GuestKind, GuestWords};
 use crate::kinds::kind::{Effect, FieldChange};
-use crate::kinds::schema::{Field, Schema};
+use crate::kinds::schema::{self, Field, Schema};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Json, Value};
 use crate::plan::{Action, Mode, Plan, Reason, Report, StepOperation, Verb};
@@ -58,10 +58,10 @@ impl VariableChange {
     }
 }
 
-/// A field that steers anole from inside and is no business of a reader: its doc says so.
+/// A field that steers anole from inside and is no business of a reader.
 #[must_use]
 pub fn is_internal(field: &Field) -> bool {
-    field.doc.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("internal"))
+    field.writer == schema::Writer::Engine
 }
 
 /// Where a resource stands in a reader's order; a destroy reads the other way round.
@@ -166,7 +166,7 @@ pub fn sign(verb: Verb) -> &'static str {
 }
 
 fn words(action: &Action) -> &'static str {
-    if let Some(guest) = guest_words(&action.address) {
+    if let Some(guest) = guest_words(&action.kind) {
         match action.verb {
             Verb::Create => return guest.make,
             Verb::Await | Verb::Replace => return guest.again,
@@ -390,7 +390,7 @@ impl Writer<'_> {
         shown
             .map(|change| {
                 let mut notes = Vec::new();
-                let is_object = guest_words(&action.address).is_none();
+                let is_object = guest_words(&action.kind).is_none();
                 if is_object && change.effect == Effect::Replace && action.verb == Verb::Replace {
                     notes.push("needs a new object".to_owned());
                 }
@@ -489,18 +489,14 @@ fn is_void(value: &Value) -> bool {
 }
 
 /// How the kind of a resource inside a server speaks.
-fn guest_words(address: &Address) -> Option<&'static GuestWords> {
-    let kind = match &address.part {
-        Some(part) => kinds::by_name(part.split('[').next().unwrap_or(part)),
-        None => kinds::declared(&address.section, |_| false),
-    };
-    kind.and_then(Kind::guest).map(GuestKind::words)
+fn guest_words(kind: &str) -> Option<&'static GuestWords> {
+    kinds::by_name(kind).and_then(Kind::guest).map(GuestKind::words)
 }
 
 /// What a step does, as `servers.node: creating…` says it, and once it is done.
 #[must_use]
-pub fn step_words(operation: StepOperation, address: &Address) -> (&'static str, &'static str) {
-    if let Some(guest) = guest_words(address) {
+pub fn step_words(operation: StepOperation, kind: &str) -> (&'static str, &'static str) {
+    if let Some(guest) = guest_words(kind) {
         match operation {
             StepOperation::Create | StepOperation::Await => return (guest.making, guest.made),
             StepOperation::Delete => return (guest.unmaking, guest.unmade),

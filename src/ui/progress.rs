@@ -41,7 +41,7 @@ pub async fn show(mut events: UnboundedReceiver<Event>, sink: &mut dyn Sink) {
 struct Tracker {
     ids: BTreeMap<Address, String>,
     statuses: HashMap<Address, String>,
-    running: HashMap<Address, StepOperation>,
+    running: HashMap<Address, &'static str>,
 }
 
 /// What an event changes on the screen.
@@ -69,28 +69,28 @@ impl Tracker {
     fn change(&mut self, event: &Event) -> Change {
         match event {
             Event::Started { operation: StepOperation::Record, .. } => Change::Nothing,
-            Event::Started { address, operation } => {
-                self.running.insert(address.clone(), *operation);
+            Event::Started { address, kind, operation } => {
+                let doing = step_words(*operation, kind).0;
+                self.running.insert(address.clone(), doing);
                 self.statuses.remove(address);
-                Change::Running(address.clone(), format!("{}…", step_words(*operation, address).0))
+                Change::Running(address.clone(), format!("{doing}…"))
             }
             Event::Accepted { address, id } => {
                 self.ids.insert(address.clone(), id.clone());
                 Change::Nothing
             }
             Event::Waiting { address, status } => self.waiting(address, status),
-            Event::Done { address, operation, took } => self.done(address, *operation, *took),
-            Event::Failed { address, operation, error, hint } => {
+            Event::Done { address, kind, operation, took } => self.done(address, kind, *operation, *took),
+            Event::Failed { address, kind, operation, error, hint } => {
                 self.running.remove(address);
                 let hint = hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-                let text =
-                    format!("{} failed: {error}{hint}", step_words(*operation, address).0).replace('\n', "\n    ");
+                let text = format!("{} failed: {error}{hint}", step_words(*operation, kind).0).replace('\n', "\n    ");
                 Change::Over(address.clone(), Sort::Bad, text)
             }
-            Event::Skipped { address, operation, why } => Change::Over(
+            Event::Skipped { address, kind, operation, why } => Change::Over(
                 address.clone(),
                 Sort::Quiet,
-                format!("not {}: {why}", participle(step_words(*operation, address).1)),
+                format!("not {}: {why}", participle(step_words(*operation, kind).1)),
             ),
             Event::Pending { address, until } => {
                 Change::Over(address.clone(), Sort::Quiet, format!("pending until {until}"))
@@ -103,11 +103,11 @@ impl Tracker {
         if self.statuses.insert(address.clone(), status.to_owned()).as_deref() == Some(status) {
             return Change::Nothing;
         }
-        let doing = self.running.get(address).map_or("waiting", |operation| step_words(*operation, address).0);
+        let doing = self.running.get(address).copied().unwrap_or("waiting");
         Change::Running(address.clone(), format!("{doing}… {status}"))
     }
 
-    fn done(&mut self, address: &Address, operation: StepOperation, took: Duration) -> Change {
+    fn done(&mut self, address: &Address, kind: &str, operation: StepOperation, took: Duration) -> Change {
         self.running.remove(address);
         if operation == StepOperation::Record {
             return Change::Nothing;
@@ -116,7 +116,7 @@ impl Tracker {
             StepOperation::Create => self.ids.get(address).map(|id| format!(" (id {id})")).unwrap_or_default(),
             _ => String::new(),
         };
-        Change::Over(address.clone(), Sort::Good, format!("{} in {}{id}", step_words(operation, address).1, time(took)))
+        Change::Over(address.clone(), Sort::Good, format!("{} in {}{id}", step_words(operation, kind).1, time(took)))
     }
 }
 
@@ -259,11 +259,11 @@ mod tests {
         let address = Address::new("servers", "node");
         let operation = StepOperation::Create;
         let text = lines(&[
-            Event::Started { address: address.clone(), operation },
+            Event::Started { address: address.clone(), kind: "server".to_owned(), operation },
             Event::Accepted { address: address.clone(), id: "7f3c".to_owned() },
             Event::Waiting { address: address.clone(), status: "BUILD".to_owned() },
             Event::Waiting { address: address.clone(), status: "BUILD".to_owned() },
-            Event::Done { address, operation, took: Duration::from_millis(3_240) },
+            Event::Done { address, kind: "server".to_owned(), operation, took: Duration::from_millis(3_240) },
         ]);
         insta::assert_snapshot!(text, @r#"
         servers.node: creating…
@@ -277,12 +277,14 @@ mod tests {
         let text = lines(&[
             Event::Failed {
                 address: Address::new("volumes", "data"),
+                kind: "volume".to_owned(),
                 operation: StepOperation::Delete,
                 error: "Cinder answered 400: in\u{1b}[2J use (req-1)".to_owned(),
                 hint: Some("detach it first".to_owned()),
             },
             Event::Skipped {
                 address: Address::new("leases", "l"),
+                kind: "lease".to_owned(),
                 operation: StepOperation::Delete,
                 why: "volumes.data failed".to_owned(),
             },

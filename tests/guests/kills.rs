@@ -1,4 +1,4 @@
-//! Servers and applies that end in the middle: while a filesystem is made, mounted, unmounted.
+//! Servers and applies that end in the middle: while a filesystem is made, mounted, unmounted, while a script runs.
 //!
 //! The next applies, three at most, make of it what was wanted, and no data that was there before is lost.
 
@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use super::kit::Lab;
-use super::storage::stack;
+use super::storage::{mounted, stack, volumes};
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,4 +127,33 @@ fn killed_while_it_mounts_or_unmounts() {
         assert_eq!(shown, format!("{path} {uuid}\ndata\n1"), "{status}, {victim:?}");
     }
     assert!(cut >= rounds.len() / 2, "only {cut} of {} were cut off", rounds.len());
+}
+
+#[test]
+#[ignore = "needs QEMU: tests/guests/run"]
+fn killed_while_a_script_runs() {
+    // Each run says when it begins and ends; none begins while another goes on.
+    let text = |round: usize| {
+        stack(&format!(
+            "{}attachments:\n{}scripts:\n  work: {{ server: one, uses: [attachments.data], triggers: [\"{round}\"], run: \"exec \
+             9>/tmp/turn; flock -n 9 || echo TWO >>/mnt/data/log; echo begun {round} >>/mnt/data/log; sync; echo working; \
+             sleep 4; echo ended {round} >>/mnt/data/log; sync\" }}\n",
+            volumes(&["data"]),
+            mounted("data", ", filesystem: xfs"),
+        ))
+    };
+    let lab = Lab::applied(&text(0));
+    let mut cut = 0;
+    for (round, victim, delay) in [(1, Anole, 500), (2, Server, 800), (3, Server, 2000), (4, Anole, 2500)] {
+        lab.env.write("spec.yaml", &text(round));
+        cut += usize::from(strike(&lab, "scripts.work: running… working", victim, delay) != Some(0));
+        converges(&lab);
+        let log = lab.ssh("one", "cat /mnt/data/log");
+        let last: Vec<_> = log.lines().rev().take(2).collect();
+        assert_eq!(last, [format!("ended {round}"), format!("begun {round}")], "{log}");
+        assert!(!log.contains("TWO"), "{log}");
+        let ran = |earlier| log.contains(&format!("begun {earlier}\nended {earlier}"));
+        assert!((0..round).all(ran), "each ran to its end: {log}");
+    }
+    assert!(cut >= 2, "only {cut} of 4 were cut off");
 }

@@ -13,7 +13,7 @@
 //! - When it goes, so do its machines, and no other process: a machine is known by the lab's folder in its command line.
 //! - `wait` is the only way to wait, and says what for when it is in vain.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,10 @@ use crate::site::Site;
 
 /// The longest wait: a boot under emulation beside other work, many times over.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How everybody but anole logs in.
+const OPTIONS: &str = "-o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no \
+                       -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ServerAliveInterval=15";
 
 /// A spec with these servers, each with a floating IP, and a security group that lets SSH in; `more` is further sections.
 pub fn spec(servers: &[&str], more: &str) -> String {
@@ -202,12 +206,19 @@ impl Lab {
 
     /// One try at an address. Code 255 is SSH's own: nobody is there, or not the right one.
     pub fn ssh_to(&self, address: &str, command: &str) -> Output {
-        let options = "-o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no \
-                       -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ServerAliveInterval=15";
         let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "none", "-i"]).arg(self.env.path("key")).args(options.split_whitespace());
+        ssh.args(["-F", "none", "-i"]).arg(self.env.path("key")).args(OPTIONS.split_whitespace());
         ssh.arg(format!("cc@{address}")).arg(command).stdin(Stdio::null());
         ssh.output().expect("ssh runs")
+    }
+
+    /// Copies a file or folder to an address.
+    #[track_caller]
+    pub fn copy(&self, from: &Path, address: &str, to: &str) {
+        let mut scp = Command::new("scp");
+        scp.args(["-q", "-r", "-F", "none", "-i"]).arg(self.env.path("key")).args(OPTIONS.split_whitespace());
+        let said = scp.arg(from).arg(format!("cc@{address}:{to}")).output().expect("scp runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     }
 
     /// Waits until it is so.

@@ -10,10 +10,15 @@
 
 mod kit;
 mod storage;
+mod store;
 
+mod buckets;
 mod disks;
 mod identity;
 mod kills;
+mod login;
 mod machines;
 mod mounts;
+mod scripts;
+mod together;
 mod volumes;

@@ -26,7 +26,7 @@ static FIELDS: &[Field] = &[
         "Which of the lease's reservations, by name, or by position where they are an unnamed list; needed where several fit.",
     )
     .ignore(),
-    field("reservation_id", Type::Text, "internal: the id of the reservation that `reservation` names").replace(),
+    field("reservation_id", Type::Text, "The id of the reservation that `reservation` names.").internal().replace(),
     field(
         "flavor",
         Type::Ref(RefType::new("flavor", RefChange::Replace).or_lookup()),
@@ -49,7 +49,7 @@ static FIELDS: &[Field] = &[
     )
     .required()
     .replace(),
-    field("ports", Type::List(&Type::Ref(RefType::new("port", RefChange::Replace).accepted())), "internal: the ports made for `networks`"),
+    field("ports", Type::List(&Type::Ref(RefType::new("port", RefChange::Replace).accepted())), "The ports made for `networks`.").internal(),
     field(
         "security_groups",
         Type::Set(&Type::Ref(RefType::new("security_group", RefChange::Update).or_lookup())),

@@ -157,7 +157,10 @@ async fn a_closed_port() {
     let error = ssh.wait_for(Duration::from_millis(200)).await.expect_err("nobody listens");
     let text = error.to_string();
     assert!(text.contains("it could not be used within 0.2 s ("), "{text}");
-    assert!(text.contains("it refuses connections:\n") && text.ends_with("\n  login: "), "its console's end: {text}");
+    assert!(
+        text.contains("it refuses connections; its console ends with\n") && text.ends_with("\n  login: "),
+        "its console's end: {text}"
+    );
     assert!(world.events().iter().any(|event| matches!(event, Event::Waiting { attempt: 2, .. })));
 }
 

@@ -63,7 +63,7 @@ static LEASE: Schema = schema(
     &[
         field("duration", Type::Duration, "How long."),
         field("reservations", Type::NamedList(&Type::Struct(&RESERVATION)), "What."),
-        field("resolved_flavor", Type::Text, "internal: the flavor's id"),
+        field("resolved_flavor", Type::Text, "The flavor's id.").internal(),
     ],
 );
 static VOLUME: Schema = schema("volume", &[field("size", Type::Size, "How big."), field("type", Type::Text, "Which.")]);
