@@ -9,6 +9,8 @@ uid=$(id -u "$user" 2>/dev/null) || fail "there is no user $user on the server" 
 gid=$(id -g "$user")
 field=$(printf '%s' "$path" | sed 's/\\/\\134/g; s/ /\\040/g; s/	/\\011/g')
 mounted() { field=$field awk '$5 == ENVIRON["field"] { found = substr($0, index($0, " - ") + 3) } END { print found }' /proc/self/mountinfo; }
+# Whether what is mounted answers. Asked as its user: where others are not let in, root is not either.
+answers() { timeout 30 runuser -u "$user" -- stat "$path" >/dev/null 2>&1; }
 
 # The tool: from the distribution, if it is not there.
 missing=
@@ -33,22 +35,22 @@ if [ -n "$missing" ]; then
         { printf '%s\n' "$said" | tail -n 5 >&2; fail "$missing cannot be installed: install it by a script, and name that in depends_on" 65; }
 fi
 
-# A mount whose tool died is still in the way of everything.
-case $(mounted) in
-    fuse*) stat "$path" >/dev/null 2>&1 || umount -l "$path" ;;
-    '') ;;
-    *) fail "something else is mounted at $path: $(mounted)" 65 ;;
-esac
 file=/etc/systemd/system/$service.service
 conf=/etc/anole/buckets/$service.conf
 case $(mounted) in
-    fuse*) [ -e "$file" ] || fail "something else is mounted at $path: $(mounted)" 65 ;;
-    *)
-        [ ! -L "$path" ] || fail "$path is a symbolic link; name the folder itself" 65
-        [ ! -e "$path" ] || [ -d "$path" ] || fail "$path is there and is no folder" 65
-        [ -z "$(ls -A "$path" 2>/dev/null)" ] || fail "$path is not empty; a bucket is mounted over an empty folder" 65
+    '') ;;
+    fuse*)
+        [ -e "$file" ] || fail "something else is mounted at $path: $(mounted)" 65
+        # A mount whose tool died is still in the way of everything.
+        answers || umount -l "$path"
         ;;
+    *) fail "something else is mounted at $path: $(mounted)" 65 ;;
 esac
+if [ -z "$(mounted)" ]; then
+    [ ! -L "$path" ] || fail "$path is a symbolic link; name the folder itself" 65
+    [ ! -e "$path" ] || [ -d "$path" ] || fail "$path is there and is no folder" 65
+    [ -z "$(ls -A "$path" 2>/dev/null)" ] || fail "$path is not empty; a bucket is mounted over an empty folder" 65
+fi
 
 # The configuration, for nobody but its user. $1: the file; $2: its text.
 written() {
@@ -80,7 +82,7 @@ mkdir -p "$path" || fail "cannot make $path"
 systemctl -q enable "$service" && systemctl restart "$service"
 tries=0
 while [ -z "$(mounted)" ] && [ "$tries" -lt 120 ] && ! systemctl -q is-failed "$service"; do tries=$((tries + 1)); sleep 0.5; done
-case $(mounted) in fuse*) stat "$path" >/dev/null 2>&1 && exit 0 ;; esac
+case $(mounted) in fuse*) answers && exit 0 ;; esac
 journalctl -q -u "$service" -n 12 -o cat --no-pager >&2
 systemctl -q disable --now "$service" 2>/dev/null
 exit 67

@@ -98,6 +98,7 @@ impl Lab {
         let said = apt.arg("-o").arg("APT::Sandbox::User=root").output().expect("apt-get runs");
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         let address = self.address(name);
+        self.root(name, "rm -rf /tmp/debs");
         self.copy(&at("debs"), &address, "/tmp/debs");
         self.root(
             name,
