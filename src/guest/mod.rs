@@ -37,10 +37,14 @@ pub use memory::{Filesystem, GuestMemory, Memory, Phase, PinnedKey};
 pub use shell::{Program, quoted};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ssh::{End, Ended, Ssh};
+
+/// How long a look that touches no disk may take: a server that hangs is told of in minutes.
+const LOOKING: Duration = Duration::from_secs(120);
 
 /// What a program of ours ends with where something is in its way: it did nothing, and said what that is.
 const IN_THE_WAY: End = End::Status(65);
@@ -105,7 +109,7 @@ impl Guest {
     /// # Errors
     /// When the guest does not answer, or what it answers is not understood.
     pub async fn facts(&self) -> Result<Facts, GuestError> {
-        let program = Program::new("looking at disks and mounts", facts::PROGRAM).as_user();
+        let program = Program::new("looking at disks and mounts", facts::PROGRAM).as_user().timeout(LOOKING);
         Facts::parse(&self.output(&program).await?)
     }
 }

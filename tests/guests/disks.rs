@@ -178,23 +178,3 @@ fn what_can_be_mounted_is_and_by_its_own_name() {
     assert!(failed.contains("found: an xfs filesystem, UUID") && failed.contains("sudo lsblk -f"), "{failed}");
     assert_eq!(lab.digests(&["bare"]), digest);
 }
-
-#[test]
-#[ignore = "needs QEMU: tests/guests/run"]
-fn a_disk_that_is_smaller_than_its_volume_is_left_alone() {
-    let lab = Lab::applied(&stack(&format!("{}attachments:\n{}", volumes(&["data"]), attachment("data", ""))));
-    lab.crash("one");
-    let raw = std::fs::File::options().write(true).open(lab.raw("data")).expect("a volume");
-    raw.set_len(512 << 20).expect("it is cut");
-    let mounts = mounted("data", ", filesystem: ext4");
-    lab.env.write("spec.yaml", &stack(&format!("{}attachments:\n{mounts}", volumes(&["data"]))));
-    let failed = failure(&lab.env.anole("apply spec.yaml --yes").exits(1), "attachments.data/mount");
-    assert!(
-        failed.contains("its disk has 536870912 bytes, and the volume 1073741824: it may be another disk"),
-        "{failed}"
-    );
-    assert_eq!(
-        lab.root("one", &format!("blkid -p {} || true; grep -c /mnt/ /etc/fstab || true", lab.disk("data"))),
-        "0"
-    );
-}

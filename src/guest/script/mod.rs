@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::shell::Program;
-use super::{Guest, GuestError, Tell};
+use super::{Guest, GuestError, LOOKING, Tell};
 use crate::model::Address;
 use crate::ssh::{Redactor, Ssh};
 
@@ -229,7 +229,8 @@ async fn prepare(guest: &Guest, folder: &str, creates: Option<&str>, tell: &Tell
     let program = Program::new("preparing a script", format!("{SESSION}\n{PREPARE}"))
         .value("folder", folder)
         .value("creates", creates.unwrap_or_default())
-        .as_user();
+        .as_user()
+        .timeout(LOOKING);
     let said = guest.output(&program).await?;
     let mut prepared = Prepared::default();
     for line in said.lines() {
