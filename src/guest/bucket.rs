@@ -98,7 +98,6 @@ impl Bucket<'_> {
     fn config(&self) -> String {
         let Self { access_key, secret_key, endpoint, region, .. } = self;
         match self.tool {
-            // Without an HEAD for each object, a listing of ten thousand takes seconds instead of minutes.
             Tool::Rclone => format!(
                 "[store]\ntype = s3\nprovider = Other\nendpoint = {endpoint}\nregion = {region}\n\
                  access_key_id = {access_key}\nsecret_access_key = {secret_key}\nno_check_bucket = true\n"
@@ -138,6 +137,7 @@ impl Bucket<'_> {
     fn rclone(&self, conf: &str) -> Vec<String> {
         let mut words = vec!["rclone".to_owned(), "mount".to_owned(), format!("store:{}", self.bucket)];
         words.extend([self.path.to_owned(), format!("--config={conf}"), "--dir-cache-time=10s".to_owned()]);
+        // The times that files had are in each object's own metadata: asking for them costs a request for every file listed.
         words.extend(["--use-server-modtime".to_owned(), format!("--cache-dir=/var/cache/{}", self.service)]);
         words.push(match self.read_only {
             true => "--read-only".to_owned(),

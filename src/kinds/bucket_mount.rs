@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 
 use super::attachment::check_path;
-use super::guest::{GuestCx, GuestKind, GuestWords};
+use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, is_set, unmounting};
 use super::kind::{DerivedPart, Kind, Mistake, Place};
 use super::mount::NOT_MOUNTED;
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
@@ -73,10 +73,6 @@ static SCHEMA: Schema = Schema {
 
 fn text<'a>(fields: &'a Fields, key: &str) -> &'a str {
     fields.get(key).and_then(Value::expose).unwrap_or_default()
-}
-
-fn is_set(fields: &Fields, key: &str) -> bool {
-    fields.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn service(cx: &GuestCx<'_>) -> String {
@@ -171,20 +167,11 @@ impl GuestKind for BucketMount {
     }
 
     fn undoing(&self, applied: &Fields) -> Vec<String> {
-        let path = applied.get("path").and_then(Value::as_str);
-        path.map(|path| format!("unmount it from {path}")).into_iter().collect()
+        unmounting(applied)
     }
 
     fn words(&self) -> &'static GuestWords {
-        &GuestWords {
-            make: "mount",
-            again: "mount again",
-            unmake: "unmount",
-            making: "mounting",
-            made: "mounted",
-            unmaking: "unmounting",
-            unmade: "unmounted",
-        }
+        &MOUNT_WORDS
     }
 
     fn is_seen(&self) -> bool {

@@ -57,6 +57,30 @@ pub struct GuestWords {
     pub unmade: &'static str,
 }
 
+/// What is said of mounts, whatever is mounted.
+pub static MOUNT_WORDS: GuestWords = GuestWords {
+    make: "mount",
+    again: "mount again",
+    unmake: "unmount",
+    making: "mounting",
+    made: "mounted",
+    unmaking: "unmounting",
+    unmade: "unmounted",
+};
+
+/// How a mount is undone, in words, if it is mounted anywhere.
+#[must_use]
+pub fn unmounting(applied: &Fields) -> Vec<String> {
+    let path = applied.get("path").and_then(Value::as_str);
+    path.map(|path| format!("unmount it from {path}")).into_iter().collect()
+}
+
+/// Whether a field says yes.
+#[must_use]
+pub fn is_set(fields: &Fields, key: &str) -> bool {
+    fields.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
 /// The half of a kind whose objects are inside servers.
 #[async_trait]
 pub trait GuestKind: Kind {

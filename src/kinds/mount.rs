@@ -8,7 +8,7 @@
 
 use async_trait::async_trait;
 
-use super::guest::{GuestCx, GuestKind, GuestWords};
+use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, is_set, unmounting};
 use super::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields};
 use super::schema::{Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::cinder;
@@ -61,10 +61,6 @@ static SCHEMA: Schema = Schema {
 
 fn text<'a>(fields: &'a Fields, key: &str) -> &'a str {
     fields.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn is_set(fields: &Fields, key: &str) -> bool {
-    fields.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
 /// What is set in the server and not looked at there; and whether it is unset where the spec says it no longer.
@@ -162,20 +158,11 @@ impl GuestKind for Mount {
     }
 
     fn undoing(&self, applied: &Fields) -> Vec<String> {
-        let path = applied.get("path").and_then(Value::as_str);
-        path.map(|path| format!("unmount it from {path}")).into_iter().collect()
+        unmounting(applied)
     }
 
     fn words(&self) -> &'static GuestWords {
-        &GuestWords {
-            make: "mount",
-            again: "mount again",
-            unmake: "unmount",
-            making: "mounting",
-            made: "mounted",
-            unmaking: "unmounting",
-            unmade: "unmounted",
-        }
+        &MOUNT_WORDS
     }
 
     fn is_seen(&self) -> bool {
