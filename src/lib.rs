@@ -22,6 +22,7 @@
 //! | [`cloud`] | OpenStack sessions and thin clients |
 //! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
 //! | [`guest`] | inside servers: disks, filesystems, mounts, scripts |
+//! | [`dataset`] | datasets: from a source to objects with digests, and their manifest |
 //! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
 //! | [`tree`] | local files and folders that are copied to servers |
 //! | [`stamp`] | unique ids, and whose a stamp is |
@@ -34,6 +35,7 @@
 pub mod apply;
 pub mod cli;
 pub mod cloud;
+pub mod dataset;
 pub mod diagnostic;
 pub mod embedded;
 pub mod engine;

@@ -281,7 +281,7 @@ pub(super) fn secret_header(value: &str) -> Result<HeaderValue, CloudError> {
 }
 
 /// The TLS library has no default provider of its own here; without one the first client would panic.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // An error only says that the program has installed one already.

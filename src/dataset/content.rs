@@ -1,0 +1,334 @@
+//! The content of an object, which can be read as often as it is needed: a file, a member of an archive in place, a
+//! shard made as it is read, or a few bytes.
+//!
+//! Invariants:
+//! - What is read is as long as was declared, or the reader ends with an error; a member of a zip has its checksum too.
+//!   So content that changed since it was listed is never taken for what was listed.
+//! - Reading again gives the same bytes.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::digest::Sha256;
+use super::extract::Packing;
+use super::shard::Shard;
+
+/// What a reader of content is.
+pub type Reader = Box<dyn Read + Send>;
+
+/// How much of a file is read at once.
+const BLOCK: usize = 64 << 10;
+
+/// A file that was touched this recently may be touched again without its times showing it: clocks of file systems
+/// are coarse.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// A file on its way to become an object.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its key below the prefix: a relative path.
+    pub key: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Where its bytes are.
+    pub content: Content,
+}
+
+/// An object as it is to be in the bucket.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Its key below the prefix.
+    pub key: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The SHA-256 of its content.
+    pub sha256: Sha256,
+    /// Its content.
+    pub content: Content,
+}
+
+/// Something that can be read again and again, from elsewhere than the files of this machine.
+pub trait Open: Send + Sync {
+    /// Its bytes from an offset on.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn open(&self, offset: u64) -> io::Result<Reader>;
+
+    /// What it is, for people.
+    fn origin(&self) -> String;
+
+    /// Text that is another one whenever the content is: a version id, an ETag with the address. `None` if nothing is
+    /// known, so that its digest is taken anew each time.
+    fn identity(&self) -> Option<String>;
+}
+
+/// Where the bytes of an [`Entry`] are.
+#[derive(Clone)]
+pub enum Content {
+    /// A file of this machine.
+    File(Arc<Path>),
+    /// A member of an archive that is read in place.
+    Member(Arc<Archive>, Arc<Member>),
+    /// A tar file that is made while it is read.
+    Shard(Arc<Shard>),
+    /// A few bytes.
+    Bytes(Arc<[u8]>),
+    /// From elsewhere.
+    Other(Arc<dyn Open>),
+}
+
+/// An archive whose members are read in place.
+#[derive(Debug)]
+pub struct Archive {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    /// Says which file it was when it was opened.
+    pub(super) identity: String,
+}
+
+/// Where a member is in its archive.
+#[derive(Debug)]
+pub struct Member {
+    pub(super) name: String,
+    pub(super) offset: u64,
+    pub(super) packed: u64,
+    pub(super) packing: Packing,
+    /// The CRC-32 of its content, where the archive has one.
+    pub(super) crc: Option<u32>,
+}
+
+/// What says that content is still the same without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) text: String,
+    /// Whether a later change is sure to show in it.
+    pub(super) settled: bool,
+}
+
+impl Entry {
+    /// A file of this machine.
+    pub(super) fn file(key: impl Into<String>, path: &Path, size: u64) -> Self {
+        Self { key: key.into(), size, content: Content::File(Arc::from(path)) }
+    }
+
+    /// Opens it from an offset on; what is read is as long as declared.
+    ///
+    /// # Errors
+    /// Why it cannot be opened. A reader ends with an error where the content is not as declared.
+    pub fn open(&self, offset: u64) -> io::Result<Reader> {
+        self.content.open(offset, self.size)
+    }
+}
+
+impl Object {
+    /// Opens it from an offset on; what is read is as long as declared.
+    ///
+    /// # Errors
+    /// As [`Entry::open`].
+    pub fn open(&self, offset: u64) -> io::Result<Reader> {
+        self.content.open(offset, self.size)
+    }
+}
+
+impl Content {
+    /// Opens content of a size from an offset on.
+    ///
+    /// # Errors
+    /// As [`Entry::open`].
+    pub fn open(&self, offset: u64, size: u64) -> io::Result<Reader> {
+        let offset = offset.min(size);
+        let inner: Reader = match self {
+            Self::File(path) => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(offset))?;
+                Box::new(file)
+            }
+            Self::Member(archive, member) => return member.open(archive, offset, size),
+            Self::Shard(shard) => Box::new(Shard::reader(shard, offset)?),
+            Self::Bytes(bytes) => {
+                let mut cursor = Cursor::new(Arc::clone(bytes));
+                cursor.set_position(offset);
+                Box::new(cursor)
+            }
+            Self::Other(other) => other.open(offset)?,
+        };
+        Ok(Box::new(Exact { inner, origin: self.clone(), left: size - offset, size }))
+    }
+
+    /// What it is, for people: a path, or an archive and its entry.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Member(archive, member) => format!("{}, entry `{}`", archive.path.display(), member.name),
+            Self::Shard(shard) => format!("a shard of {} files", shard.members()),
+            Self::Bytes(_) => "generated content".to_owned(),
+            Self::Other(other) => other.origin(),
+        }
+    }
+
+    /// What says that it is the same as before; `None` where only its bytes say so.
+    pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
+        Ok(match self {
+            Self::File(path) => Some(file_identity(path, &std::fs::metadata(path)?)),
+            Self::Member(archive, member) => {
+                let text = format!("{}\0{}\0{}", archive.identity, member.offset, member.packed);
+                Some(Identity { text, settled: true })
+            }
+            Self::Shard(shard) => shard.identity()?,
+            Self::Bytes(bytes) => Some(Identity { text: format!("bytes\0{}", Sha256::of(bytes)), settled: true }),
+            Self::Other(other) => other.identity().map(|text| Identity { text, settled: true }),
+        })
+    }
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.origin())
+    }
+}
+
+/// The identity of a file: path, length, times and inode. The change time cannot be set back by a program.
+pub(super) fn file_identity(path: &Path, meta: &std::fs::Metadata) -> Identity {
+    let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+    let text = format!("file\0{}\0{}\0{times:?}\0{}\0{}", path.display(), meta.len(), meta.dev(), meta.ino());
+    let changed = meta.ctime().max(meta.mtime());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let settled = i64::try_from(now.saturating_sub(SETTLED).as_secs()).is_ok_and(|before| changed < before);
+    Identity { text, settled }
+}
+
+impl Archive {
+    /// Opens an archive.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let identity = file_identity(path, &file.metadata()?).text;
+        Ok(Self { path: path.to_owned(), file, identity })
+    }
+}
+
+impl Member {
+    fn open(self: &Arc<Self>, archive: &Arc<Archive>, offset: u64, size: u64) -> io::Result<Reader> {
+        let origin = Content::Member(Arc::clone(archive), Arc::clone(self));
+        let slice =
+            |from| Slice { archive: Arc::clone(archive), at: self.offset + from, end: self.offset + self.packed };
+        if matches!(self.packing, Packing::Stored) && offset > 0 {
+            // Its checksum is that of the whole, so a part goes without.
+            return Ok(Box::new(Exact { inner: Box::new(slice(offset)), origin, left: size - offset, size }));
+        }
+        let inner = self.packing.unpack(Box::new(BufReader::with_capacity(BLOCK, slice(0))))?;
+        let whole = Exact { inner, origin, left: size, size };
+        let mut checked = Checked { inner: whole, crc: self.crc, hasher: crc32fast::Hasher::new() };
+        if io::copy(&mut (&mut checked).take(offset), &mut io::sink())? < offset {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Box::new(checked))
+    }
+}
+
+/// A part of an archive's file. Readers of one archive share its descriptor, and no position.
+struct Slice {
+    archive: Arc<Archive>,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Slice {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.archive.file.read_at(&mut buffer[..most], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// A reader of as many bytes as were declared.
+struct Exact {
+    inner: Reader,
+    origin: Content,
+    left: u64,
+    size: u64,
+}
+
+impl Read for Exact {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let wrong = |what: &str| {
+            let text =
+                format!("{} is {what} than the {} bytes that it was listed with", self.origin.origin(), self.size);
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        };
+        if self.left == 0 {
+            // One byte more tells whether it grew; a reader that fails here was cut short in its trailer.
+            return match self.inner.read(&mut [0])? {
+                0 => Ok(0),
+                _ => Err(wrong("longer")),
+            };
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.inner.read(&mut buffer[..most])?;
+        if read == 0 {
+            return Err(wrong("shorter"));
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// A reader that ends with an error if the checksum is another one.
+struct Checked {
+    inner: Exact,
+    crc: Option<u32>,
+    hasher: crc32fast::Hasher,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        if read == 0 && !buffer.is_empty() && self.crc.is_some_and(|crc| crc != self.hasher.clone().finalize()) {
+            let text = format!("{} is damaged: its checksum is wrong", self.inner.origin.origin());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_changed_is_not_what_was_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, "hello").unwrap();
+        let read = |size, offset| {
+            let mut text = String::new();
+            Entry::file("x", &path, size).open(offset)?.read_to_string(&mut text).map(|_| text)
+        };
+        assert_eq!(read(5, 0).unwrap(), "hello");
+        assert_eq!(read(5, 3).unwrap(), "lo");
+        assert_eq!(read(5, 5).unwrap(), "");
+        assert!(read(6, 0).unwrap_err().to_string().contains("shorter than the 6 bytes"));
+        assert!(read(4, 2).unwrap_err().to_string().contains("longer than the 4 bytes"));
+    }
+
+    #[test]
+    fn a_file_written_just_now_is_not_yet_settled() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of = |path: &Path| Content::File(Arc::from(path)).identity().unwrap().unwrap();
+        let before = of(file.path());
+        assert!(!before.settled);
+        std::fs::write(file.path(), "more").unwrap();
+        assert_ne!(before.text, of(file.path()).text);
+        assert!(Content::File(Arc::from(Path::new("/nothing/here"))).identity().is_err());
+    }
+}

@@ -1,0 +1,308 @@
+//! SHA-256 of contents: taken side by side, and remembered from run to run.
+//!
+//! In: entries with their content. Out: objects in the order of the entries, as their digests come in. The cache is a
+//! file of lines beside the staging folder's data: what identified a content (path, length, times, inode), and its digest.
+//!
+//! Invariants: a remembered digest is used only for a content whose identity is the same to the byte; a content whose
+//! file was touched within the last seconds is not remembered, for a second change may not show. A line that was cut by
+//! a crash is passed over. The cache can be removed at any time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use super::content::{Content, Entry, Object};
+use super::{DatasetError, ErrorKind, Progress, Watch};
+use crate::hex;
+
+/// How much is read at once.
+const BLOCK: usize = 128 << 10;
+/// The most threads that take digests.
+const MOST_WORKERS: usize = 8;
+/// How many new lines are written at once.
+const BATCH: usize = 256;
+
+/// A SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    /// Of bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::finish(start(bytes))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Enough of it to name a folder by.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex::encode(&self.0[..12])
+    }
+
+    pub(super) fn finish(context: Context) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        Self(bytes)
+    }
+}
+
+/// A digest that was begun with some bytes.
+pub(super) fn start(bytes: &[u8]) -> Context {
+    let mut context = Context::new(&SHA256);
+    context.update(bytes);
+    context
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = hex::decode(text).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.map(Self).ok_or_else(|| "a SHA-256 is 64 hexadecimal digits".to_owned())
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(sha256: Sha256) -> Self {
+        sha256.to_string()
+    }
+}
+
+/// The digests that are remembered.
+#[derive(Debug)]
+pub struct Digests {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    digests: HashMap<[u8; 16], Sha256>,
+    /// Those that this run used or took.
+    used: HashMap<[u8; 16], Sha256>,
+    unwritten: Vec<[u8; 16]>,
+}
+
+impl Digests {
+    /// Reads the cache; one that cannot be read is an empty one.
+    #[must_use]
+    pub fn open(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let digests = text.lines().filter_map(parse_line).collect();
+        Self { path: path.to_owned(), known: Mutex::new(Known { digests, ..Known::default() }) }
+    }
+
+    /// The digest of a content, remembered or taken.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn of(&self, content: &Content, size: u64, watch: &dyn Watch) -> Result<Sha256, DatasetError> {
+        let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
+        // Before the content is read: if it changes meanwhile, the identity is that of what it was.
+        let identity = content.identity().map_err(failed)?;
+        let key = identity.as_ref().map(|identity| name_of(&identity.text, size));
+        if let Some(key) = key
+            && let Some(known) = self.recall(key)
+        {
+            watch.tell(Progress::Bytes(size));
+            return Ok(known);
+        }
+        let sha256 = digest_of(content, size, watch)?;
+        if let (Some(key), Some(identity)) = (key, identity)
+            && identity.settled
+        {
+            self.remember(key, sha256);
+        }
+        Ok(sha256)
+    }
+
+    fn recall(&self, key: [u8; 16]) -> Option<Sha256> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let sha256 = known.digests.get(&key).copied()?;
+        known.used.insert(key, sha256);
+        Some(sha256)
+    }
+
+    fn remember(&self, key: [u8; 16], sha256: Sha256) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.digests.insert(key, sha256);
+        known.used.insert(key, sha256);
+        known.unwritten.push(key);
+        if known.unwritten.len() >= BATCH {
+            self.append(&mut known);
+        }
+    }
+
+    /// Writes what is not written yet. A cache that cannot be written is no failure: the next run takes longer.
+    fn append(&self, known: &mut Known) {
+        let keys = std::mem::take(&mut known.unwritten);
+        let lines: String = keys.iter().filter_map(|key| Some(line(key, known.digests.get(key)?))).collect();
+        let written = OpenOptions::new().create(true).append(true).open(&self.path);
+        if let Err(error) = written.and_then(|mut file| file.write_all(lines.as_bytes())) {
+            tracing::warn!("digests are not remembered: {}: {error}", self.path.display());
+        }
+    }
+
+    /// Writes what is not written yet, and drops what was not used by this run where that is most of it.
+    pub fn save(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.unwritten.is_empty() {
+            self.append(&mut known);
+        }
+        if known.digests.len() <= 2 * known.used.len() + BATCH {
+            return;
+        }
+        let lines: String = known.used.iter().map(|(key, sha256)| line(key, sha256)).collect();
+        let fresh = self.path.with_extension("new");
+        let written = File::create(&fresh).and_then(|mut file| file.write_all(lines.as_bytes()));
+        if let Err(error) = written.and_then(|()| std::fs::rename(&fresh, &self.path)) {
+            tracing::warn!("digests are not tidied: {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn name_of(identity: &str, size: u64) -> [u8; 16] {
+    let whole = Sha256::of(format!("{size}\0{identity}").as_bytes());
+    let mut half = [0; 16];
+    half.copy_from_slice(&whole.0[..16]);
+    half
+}
+
+fn line(key: &[u8; 16], sha256: &Sha256) -> String {
+    format!("{} {sha256} .\n", hex::encode(key))
+}
+
+/// The mark at a line's end tells a whole line from a cut one.
+fn parse_line(line: &str) -> Option<([u8; 16], Sha256)> {
+    let (key, sha256) = line.strip_suffix(" .")?.split_once(' ')?;
+    Some((hex::decode(key)?.try_into().ok()?, sha256.parse().ok()?))
+}
+
+/// Reads a content whole.
+pub(super) fn digest_of(content: &Content, size: u64, watch: &dyn Watch) -> Result<Sha256, DatasetError> {
+    let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
+    let mut reader = content.open(0, size).map_err(failed)?;
+    let mut context = Context::new(&SHA256);
+    let mut block = vec![0; BLOCK];
+    loop {
+        if watch.stopped() {
+            return Err(DatasetError::stopped());
+        }
+        match reader.read(&mut block) {
+            Ok(0) => return Ok(Sha256::finish(context)),
+            Ok(read) => {
+                context.update(&block[..read]);
+                watch.tell(Progress::Bytes(read as u64));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// Entries that become objects, in their order, while threads take the digests ahead. Dropping it ends the threads.
+pub struct Objects {
+    results: mpsc::Receiver<(usize, Result<Object, DatasetError>)>,
+    early: BTreeMap<usize, Result<Object, DatasetError>>,
+    next: usize,
+    count: usize,
+    given_up: Arc<AtomicBool>,
+    digests: Arc<Digests>,
+}
+
+impl Objects {
+    pub(super) fn of(entries: Arc<[Entry]>, digests: Arc<Digests>, watch: Arc<dyn Watch>) -> Self {
+        let (sender, results) = mpsc::channel();
+        let (turn, given_up) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        for _ in 0..cores.min(MOST_WORKERS).min(entries.len()) {
+            let (entries, digests, watch) = (Arc::clone(&entries), Arc::clone(&digests), Arc::clone(&watch));
+            let (turn, given_up, sender) = (Arc::clone(&turn), Arc::clone(&given_up), sender.clone());
+            std::thread::spawn(move || {
+                while !given_up.load(Ordering::Relaxed) {
+                    let at = turn.fetch_add(1, Ordering::Relaxed);
+                    let Some(entry) = entries.get(at) else { return };
+                    if sender.send((at, object(entry, &digests, watch.as_ref()))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { results, early: BTreeMap::new(), next: 0, count: entries.len(), given_up, digests }
+    }
+}
+
+fn object(entry: &Entry, digests: &Digests, watch: &dyn Watch) -> Result<Object, DatasetError> {
+    let sha256 = digests.of(&entry.content, entry.size, watch)?;
+    watch.tell(Progress::Objects(1));
+    Ok(Object { key: entry.key.clone(), size: entry.size, sha256, content: entry.content.clone() })
+}
+
+impl Iterator for Objects {
+    type Item = Result<Object, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.next < self.count {
+            if let Some(result) = self.early.remove(&self.next) {
+                self.next += 1;
+                return Some(result);
+            }
+            match self.results.recv() {
+                Ok((at, result)) => drop(self.early.insert(at, result)),
+                // Every thread ended without having sent this one: one of them panicked.
+                Err(_) => {
+                    self.next = self.count;
+                    let text = "a thread that takes digests ended early; this is a mistake in anole";
+                    return Some(Err(DatasetError::new(ErrorKind::File, text)));
+                }
+            }
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count - self.next, Some(self.count - self.next))
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.digests.save();
+    }
+}

@@ -1,0 +1,371 @@
+//! The staging folder of one dataset: what was downloaded, unpacked and made, whole or not at all.
+//!
+//! ```text
+//! <root>/lock                    one run at a time
+//! <root>/download/<id>/…         see `download`
+//! <root>/made/<id>/              a folder that was made whole
+//! <root>/made/<id>.json          … and what is in it; written last, so it says that the folder is whole
+//! <root>/temporary/<id>/         one that is being made; removed at the start of the next run
+//! <root>/digests                 see `digest`
+//! ```
+//!
+//! Invariants:
+//! - A folder counts only with its list, which is written after its data is on the disk; and only if every file of the
+//!   list has the length that the list says. So a kill, or a power cut, at any moment leaves it whole or not there.
+//! - Nothing outside the root is ever written or removed.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::content::Entry;
+use super::digest::{Digests, Sha256};
+use super::text;
+use super::{DatasetError, ErrorKind};
+
+/// What is left free on a disk: other programs write to it too.
+const RESERVE: u64 = 256 << 20;
+/// How deep folders may lie in each other.
+const DEEPEST: usize = 64;
+
+/// A staging folder that this process holds.
+#[derive(Debug)]
+pub struct Staging {
+    root: PathBuf,
+    /// Held as long as this lives.
+    _lock: File,
+    digests: Arc<Digests>,
+    used: Mutex<BTreeSet<PathBuf>>,
+}
+
+/// What is in a folder that was made.
+#[derive(Debug, Serialize, Deserialize)]
+struct List {
+    files: Vec<(String, u64)>,
+}
+
+impl Staging {
+    /// Takes a folder, made if it is not there.
+    ///
+    /// # Errors
+    /// That another run has it, or that it cannot be written.
+    pub fn open(root: &Path) -> Result<Self, DatasetError> {
+        let root = std::path::absolute(root).map_err(|error| DatasetError::file(root, error))?;
+        for folder in ["download", "made", "temporary"] {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
+        }
+        let path = root.join("lock");
+        let lock = File::create(&path).map_err(|error| DatasetError::file(&path, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let text = format!("another run is at work in {}", root.display());
+                return Err(DatasetError::new(ErrorKind::File, text).hint("wait for it, or give another `staging:`"));
+            }
+            Err(TryLockError::Error(error)) => return Err(DatasetError::file(&path, error)),
+        }
+        let temporary = root.join("temporary");
+        fs::remove_dir_all(&temporary)
+            .and_then(|()| fs::create_dir(&temporary))
+            .map_err(|error| DatasetError::file(&temporary, error))?;
+        let digests = Arc::new(Digests::open(&root.join("digests")));
+        Ok(Self { root, _lock: lock, digests, used: Mutex::default() })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The digests that are remembered in it.
+    #[must_use]
+    pub fn digests(&self) -> Arc<Digests> {
+        Arc::clone(&self.digests)
+    }
+
+    /// The folder of a download.
+    pub(super) fn download(&self, id: &Sha256) -> Result<PathBuf, DatasetError> {
+        let folder = self.root.join("download").join(id.short());
+        fs::create_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
+        self.uses(folder.clone());
+        Ok(folder)
+    }
+
+    /// A folder for what is needed during this run only.
+    pub(super) fn temporary(&self, id: &Sha256, what: &str) -> Result<PathBuf, DatasetError> {
+        let folder = self.root.join("temporary").join(format!("{}-{what}", id.short()));
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
+        }
+        fs::create_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
+        Ok(folder)
+    }
+
+    /// The files of a folder that was made, or is made now by `make`, which is given an empty folder to fill.
+    ///
+    /// # Errors
+    /// Those of `make`, and that the disk cannot be written.
+    pub(super) fn made(
+        &self,
+        id: &Sha256,
+        make: impl FnOnce(&Path) -> Result<(), DatasetError>,
+    ) -> Result<Vec<Entry>, DatasetError> {
+        let folder = self.root.join("made").join(id.short());
+        let list = folder.with_extension("json");
+        self.uses(folder.clone());
+        self.uses(list.clone());
+        if let Some(entries) = whole(&folder, &list) {
+            return Ok(entries);
+        }
+        let temporary = self.temporary(id, "made")?;
+        make(&temporary)?;
+        let files = walk(&temporary, Links::Refused)?;
+        let named = List { files: files.iter().map(|entry| (entry.key.clone(), entry.size)).collect() };
+        self.replace(&temporary, &folder, &list, &named)?;
+        Ok(named.files.iter().map(|(key, size)| Entry::file(key, &folder.join(key), *size)).collect())
+    }
+
+    fn replace(&self, temporary: &Path, folder: &Path, list: &Path, named: &List) -> Result<(), DatasetError> {
+        let failed = |error| DatasetError::file(folder, error);
+        // The list first: without it the folder counts for nothing.
+        for old in [list, folder] {
+            match fs::symlink_metadata(old) {
+                Ok(meta) if meta.is_dir() => fs::remove_dir_all(old).map_err(failed)?,
+                Ok(_) => fs::remove_file(old).map_err(failed)?,
+                Err(_) => {}
+            }
+        }
+        sync_all_below(temporary)?;
+        fs::rename(temporary, folder).map_err(failed)?;
+        let text = serde_json::to_vec(named).map_err(|error| failed(error.into()))?;
+        write_whole(list, &text)
+    }
+
+    fn uses(&self, path: PathBuf) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+    }
+
+    /// Removes what this run did not use: earlier versions of the source, results of other transforms.
+    ///
+    /// # Errors
+    /// That something cannot be removed.
+    pub fn tidy(&self) -> Result<(), DatasetError> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in ["download", "made"] {
+            let folder = self.root.join(folder);
+            let failed = |error| DatasetError::file(&folder, error);
+            for entry in fs::read_dir(&folder).map_err(failed)? {
+                let path = entry.map_err(failed)?.path();
+                if used.contains(&path) {
+                    continue;
+                }
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(|error| DatasetError::file(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folder with all that is in it.
+    ///
+    /// # Errors
+    /// That something cannot be removed.
+    pub fn remove(self) -> Result<(), DatasetError> {
+        for part in ["download", "made", "temporary"] {
+            let folder = self.root.join(part);
+            fs::remove_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
+        }
+        for file in ["digests", "lock"] {
+            let path = self.root.join(file);
+            if path.exists() {
+                fs::remove_file(&path).map_err(|error| DatasetError::file(&path, error))?;
+            }
+        }
+        // Somebody else's files may lie in it; then it stays.
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
+    }
+}
+
+/// The files of a folder that is whole.
+fn whole(folder: &Path, list: &Path) -> Option<Vec<Entry>> {
+    let list: List = serde_json::from_slice(&fs::read(list).ok()?).ok()?;
+    let entry = |(key, size): &(String, u64)| {
+        let path = folder.join(key);
+        let meta = fs::symlink_metadata(&path).ok()?;
+        (meta.is_file() && meta.len() == *size).then(|| Entry::file(key, &path, *size))
+    };
+    list.files.iter().map(entry).collect()
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), DatasetError> {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&fresh)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        File::open(path.parent().unwrap_or(path))?.sync_all()
+    };
+    write().map_err(|error| DatasetError::file(path, error))
+}
+
+/// Sees to it that all that was written below a folder is on the disk.
+fn sync_all_below(folder: &Path) -> Result<(), DatasetError> {
+    let open = File::open(folder).map_err(|error| DatasetError::file(folder, error))?;
+    #[cfg(target_os = "linux")]
+    let synced = rustix::fs::syncfs(&open).map_err(std::io::Error::from);
+    #[cfg(not(target_os = "linux"))]
+    let synced = {
+        rustix::fs::sync();
+        open.sync_all()
+    };
+    synced.map_err(|error| DatasetError::file(folder, error))
+}
+
+/// How many bytes may still be written to the disk that a path is on.
+pub(super) fn free(path: &Path) -> Result<u64, DatasetError> {
+    let stat = rustix::fs::statvfs(path).map_err(|error| DatasetError::file(path, error.into()))?;
+    Ok((stat.f_bavail * stat.f_frsize).saturating_sub(RESERVE))
+}
+
+/// That so many bytes fit on the disk.
+pub(super) fn fits(path: &Path, bytes: u64, what: &str) -> Result<(), DatasetError> {
+    let free = free(path)?;
+    if bytes <= free {
+        return Ok(());
+    }
+    let (needs, has) = (text::bytes(bytes), text::bytes(free));
+    let text = format!("{what} needs {needs} on the disk of {}, where {has} can be used", path.display());
+    Err(DatasetError::new(ErrorKind::Limit, text).hint("give a `staging:` folder on a larger disk"))
+}
+
+/// What becomes of links in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// They count as what they lead to: the folder is the user's own.
+    Followed,
+    /// They are a mistake: the folder was made by a program.
+    Refused,
+}
+
+/// The files below a folder, by their path in it, sorted.
+///
+/// # Errors
+/// For a name that is no text, for what is neither a file nor a folder, and for links in a circle.
+pub(super) fn walk(root: &Path, links: Links) -> Result<Vec<Entry>, DatasetError> {
+    let mut found = Vec::new();
+    let mut folders = vec![(root.to_owned(), String::new(), 0)];
+    while let Some((folder, prefix, depth)) = folders.pop() {
+        let failed = |error| DatasetError::file(&folder, error);
+        if depth > DEEPEST {
+            let text = format!("{}: folders lie too deep; does a link go in a circle?", folder.display());
+            return Err(DatasetError::new(ErrorKind::File, text));
+        }
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let refused = |why: &str| DatasetError::new(ErrorKind::File, format!("{}: {why}", path.display()));
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| refused("its name is not UTF-8, as the keys of objects must be"))?;
+            let key = format!("{prefix}{name}");
+            let meta = match links {
+                Links::Followed => fs::metadata(&path),
+                Links::Refused => fs::symlink_metadata(&path),
+            };
+            let meta = meta.map_err(|error| DatasetError::file(&path, error))?;
+            if meta.is_dir() {
+                folders.push((path, format!("{key}/"), depth + 1));
+            } else if meta.is_file() {
+                found.push(Entry::file(key, &path, meta.len()));
+            } else {
+                return Err(refused("it is neither a file nor a folder"));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_file(folder: &Path) -> Result<(), DatasetError> {
+        fs::write(folder.join("x"), "").unwrap();
+        Ok(())
+    }
+
+    fn keys(entries: &[Entry]) -> Vec<&str> {
+        entries.iter().map(|entry| entry.key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_folder_is_made_once_and_again_when_it_is_not_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let staging = Staging::open(root.path()).unwrap();
+        let id = Sha256::of(b"x");
+        let mut times = 0;
+        let mut make = |staging: &Staging| {
+            let made = staging.made(&id, |folder| {
+                times += 1;
+                fs::create_dir(folder.join("a")).unwrap();
+                fs::write(folder.join("a/b"), "hello").unwrap();
+                Ok(())
+            });
+            (keys(&made.unwrap()).join(","), times)
+        };
+        assert_eq!(make(&staging), ("a/b".to_owned(), 1));
+        assert_eq!(make(&staging), ("a/b".to_owned(), 1));
+        let folder = root.path().join("made").join(id.short());
+        fs::write(folder.join("a/b"), "hell").unwrap();
+        assert_eq!(make(&staging).1, 2, "a file of another length");
+        fs::remove_file(folder.with_extension("json")).unwrap();
+        assert_eq!(make(&staging).1, 3, "killed before its list was written");
+        let failed = staging.made(&Sha256::of(b"y"), |folder| {
+            fs::write(folder.join("half"), "").unwrap();
+            Err(DatasetError::stopped())
+        });
+        assert_eq!(failed.unwrap_err().kind, ErrorKind::Stopped);
+        assert!(!root.path().join("made").join(Sha256::of(b"y").short()).exists());
+    }
+
+    #[test]
+    fn one_run_at_a_time_and_only_what_is_used_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let staging = Staging::open(root.path()).unwrap();
+        assert!(Staging::open(root.path()).unwrap_err().message.contains("another run"));
+        staging.made(&Sha256::of(b"old"), one_file).unwrap();
+        drop(staging);
+        let staging = Staging::open(root.path()).unwrap();
+        staging.made(&Sha256::of(b"new"), one_file).unwrap();
+        fs::create_dir_all(root.path().join("temporary/killed")).unwrap();
+        drop(staging);
+        let staging = Staging::open(root.path()).unwrap();
+        assert_eq!(fs::read_dir(root.path().join("temporary")).unwrap().count(), 0, "what a kill left half");
+        staging.made(&Sha256::of(b"new"), |_| unreachable!("it is there")).unwrap();
+        staging.tidy().unwrap();
+        assert_eq!(walk(&root.path().join("made"), Links::Refused).unwrap().len(), 2);
+        fs::write(root.path().join("mine"), "").unwrap();
+        staging.remove().unwrap();
+        assert_eq!(keys(&walk(root.path(), Links::Refused).unwrap()), ["mine"]);
+    }
+
+    #[test]
+    fn links_of_a_program_are_refused_and_the_users_own_are_followed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        fs::write(root.path().join("a/x"), "1").unwrap();
+        std::os::unix::fs::symlink("a", root.path().join("b")).unwrap();
+        assert_eq!(keys(&walk(root.path(), Links::Followed).unwrap()), ["a/x", "b/x"]);
+        assert!(walk(root.path(), Links::Refused).unwrap_err().message.contains("neither"));
+        std::os::unix::fs::symlink("..", root.path().join("a/up")).unwrap();
+        assert!(walk(root.path(), Links::Followed).unwrap_err().message.contains("circle"));
+    }
+}
