@@ -212,3 +212,91 @@ fn the_type_tells_what_it_is() {
     env.write("spec.yaml", "stack: keys\ncredentials: { token: { length: 8 } }\n");
     env.anole("plan spec.yaml").exits(1).says("needs `type`");
 }
+
+const WRITTEN: &str = "\
+stack: keys
+sites: { kvm: { cloud: kvm_tacc } }
+credentials:
+  ci:
+    type: application
+    write:
+      - clouds: { cloud: ci }
+      - rclone: { remote: chi }
+      - openrc: { path: ~/ci.sh }
+  token:
+    type: random
+    write: [{ env: { path: ~/lab/.env, variable: TOKEN } }]
+outputs:
+  ci: { id: \"${credentials.ci.id}\", secret: \"${credentials.ci.secret}\" }
+  token: ${credentials.token.value}
+";
+
+const RCLONE: &str = "../home/.config/rclone/rclone.conf";
+const CLOUDS: &str = "../home/.config/openstack/clouds.yaml";
+const ENV: &str = "../home/lab/.env";
+
+fn mode(env: &TestEnvironment, name: &str) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(env.path(name)).expect("a file").permissions().mode() & 0o777
+}
+
+#[test]
+fn a_credential_is_written_into_files_beside_what_is_there() {
+    let env = TestEnvironment::with(WRITTEN);
+    std::fs::create_dir_all(env.path("../home/.config/rclone")).expect("a folder");
+    let mine = "# mine\n[drive]\ntype = drive\n";
+    env.write(RCLONE, mine);
+    env.apply("spec.yaml").omits("application_credential_secret");
+    let both: serde_json::Value = serde_json::from_str(&output(&env, "ci")).expect("JSON");
+    let (id, secret) = (both["id"].as_str().expect("an id"), both["secret"].as_str().expect("a secret"));
+    let conf = env.read(RCLONE);
+    assert!(conf.starts_with(mine) && conf.contains(&format!("application_credential_secret = {secret}\n")), "{conf}");
+    assert!(env.read(CLOUDS).contains(&format!("application_credential_id: \"{id}\"")));
+    assert!(env.read("../home/ci.sh").contains(&format!("export OS_APPLICATION_CREDENTIAL_SECRET={secret}\n")));
+    assert_eq!(env.read(ENV), format!("TOKEN={}\n", output(&env, "token")));
+    assert!([RCLONE, CLOUDS, ENV].iter().all(|name| mode(&env, name) == 0o600));
+    env.has_no_changes("spec.yaml");
+
+    // Somebody took one out, and added to another file.
+    env.write(CLOUDS, "clouds:\n  other:\n    region_name: R\n");
+    env.write(ENV, &format!("{}MINE=1\n", env.read(ENV)));
+    let plan = env.anole("plan spec.yaml --json").exits(0);
+    let path = "credentials.ci/credential_file[clouds ci@~/.config/openstack/clouds.yaml]";
+    assert_eq!(plan.actions(), [format!("update {path}")]);
+    env.apply("spec.yaml");
+    let clouds = env.read(CLOUDS);
+    assert!(
+        clouds.starts_with("clouds:\n  other:\n    region_name: R\n  ci:\n") && clouds.contains(secret),
+        "{clouds}"
+    );
+
+    // Another credential is written in the place of the one before.
+    env.apply("spec.yaml --replace credentials.ci --replace credentials.token");
+    assert!(!env.read(RCLONE).contains(secret) && !env.read(CLOUDS).contains(secret));
+    assert_eq!(env.read(ENV), format!("MINE=1\nTOKEN={}\n", output(&env, "token")));
+    env.has_no_changes("spec.yaml");
+
+    env.anole("destroy spec.yaml --yes").exits(0);
+    assert_eq!((env.read(RCLONE), env.read(ENV)), (mine.to_owned(), "MINE=1\n".to_owned()));
+    assert_eq!(env.read(CLOUDS), "clouds:\n  other:\n    region_name: R\n");
+    assert!(!env.path("../home/ci.sh").exists());
+}
+
+#[test]
+fn what_cannot_be_written_is_told_before_anything_is_made() {
+    for (entry, said) in [
+        ("{ aws: { profile: x } }", "such a credential cannot be written as `aws`"),
+        ("{ rclone: { remote: a }, clouds: { cloud: a } }", "an entry of `write` is one form"),
+        ("{ rclone: { remote: \"a]\" } }", "`a]` is no name that its file can hold"),
+        ("{ openrc: { path: ci.sh } }", "`ci.sh` is no path from the root or from the home folder"),
+    ] {
+        let spec = format!("stack: keys\ncredentials: {{ ci: {{ type: application, write: [{entry}] }} }}\n");
+        let env = TestEnvironment::with(&spec);
+        env.anole("plan spec.yaml").exits(1).says(said);
+    }
+    let env = TestEnvironment::with(WRITTEN);
+    std::fs::create_dir_all(env.path("../home/.config/openstack")).expect("a folder");
+    env.write(CLOUDS, "clouds: { other: {} }\n");
+    env.anole("apply spec.yaml --yes").exits(1).says("clouds.yaml: it is not laid out");
+    assert_eq!(env.read(CLOUDS), "clouds: { other: {} }\n");
+}

@@ -5,6 +5,7 @@
 
 use super::end::{End, StepError};
 use super::step::Running;
+use crate::cloud::Session;
 use crate::kinds::local::{LocalCx, LocalKind};
 use crate::model::RemoteId;
 use crate::plan::StepOperation;
@@ -38,17 +39,21 @@ impl Running<'_> {
         let id = begun.map_or_else(|| RemoteId(uid.clone()), |record| record.id);
         let record = ResourceState { attributes, ..self.record(id, uid, &fields) };
         self.put_record(record.clone()).await?;
-        let mut attributes = kind.put(&LocalCx { address: &self.action.address, session: &session }, &fields)?;
+        let mut attributes = kind.put(&self.local_cx(&session), &fields)?;
         let record = self.record_of_state()?;
         carry(&record.attributes, &mut attributes);
         self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
         Ok(End::Done)
     }
 
+    fn local_cx<'a>(&'a self, session: &'a Session) -> LocalCx<'a> {
+        LocalCx { address: &self.action.address, session, home: self.shared.home.as_deref() }
+    }
+
     async fn remove_here(&self, kind: &'static dyn LocalKind) -> Result<End, StepError> {
         let record = self.record_of_state()?;
         let session = self.session_of(&record.site)?;
-        kind.remove(&LocalCx { address: &self.action.address, session: &session }, &record.applied)?;
+        kind.remove(&self.local_cx(&session), &record.applied)?;
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)
     }

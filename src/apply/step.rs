@@ -4,6 +4,7 @@
 //! intent is closed only when it is known what came of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub pollers: Pollers,
     /// Unique ids.
     pub ids: Arc<dyn Ids>,
+    /// The home folder.
+    pub home: Option<PathBuf>,
     /// The keys of the state's secrets.
     pub vault: Arc<Mutex<Vault>>,
     /// Connections to servers.

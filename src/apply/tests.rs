@@ -104,7 +104,7 @@ impl Rig {
             interest.kinds.extend(records.map(|record| record.kind.clone()));
             sites.insert(alias.clone(), observe_site(session, &interest).await.unwrap());
         }
-        Observed { at: Timestamp::now(), sites }
+        Observed { at: Timestamp::now(), sites, here: BTreeMap::new() }
     }
 
     async fn plan(&self, text: &str) -> Plan {
@@ -129,6 +129,7 @@ impl Rig {
             ledger: ledger.clone(),
             pollers: Pollers::default(),
             ids: Arc::new(SystemIds::new()),
+            home: None,
             vault: Arc::new(Mutex::new(Vault::new("0123456789abcdef", Source::File(self.folder.path().join("key"))))),
             servers: crate::guest::Guests::default(),
             events,

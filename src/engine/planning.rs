@@ -71,6 +71,9 @@ pub(super) async fn make(
     resolution.entries.iter().cloned().for_each(|entry| resolved.fold(entry));
     settings.servers.redact(secrets(&signed.desired, &resolved.state));
     inside::look_inside(&mut observed, &signed, &resolved.state, (settings, options)).await;
+    if !options.destroy && !options.trust_state {
+        observed.here = inside::look_here(&resolved.state, settings);
+    }
     let fail = |problems| unplanned(problems, &signed.desired, &loaded.sources);
     let (plan, mut report) = make_plan(&signed.desired, &observed, &resolved.state, options).map_err(fail)?;
     let mut refused = vault::refuse_lost(&plan, &resolved.state);

@@ -1,6 +1,7 @@
 //! Locks the state, plans, and carries the plan out.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub struct Ready {
     state: state::Loaded,
     existed: bool,
     vault: Vault,
+    home: Option<PathBuf>,
 }
 
 /// How a plan is carried out.
@@ -60,7 +62,7 @@ pub async fn lock_and_plan(
     let locked = vault::unlock(settings, Some(&loaded.desired), &mut state)?;
     let vault = vault::open(settings, &state.state.lineage)?;
     let planned = planning::make(loaded, (state.clone(), &locked), settings, options, Some(events)).await?;
-    Ok(Ready { planned, writer, state, existed, vault })
+    Ok(Ready { planned, writer, state, existed, vault, home: settings.environment.home.clone() })
 }
 
 /// Locks the state for a saved plan, and checks that everything is as it was.
@@ -83,7 +85,7 @@ pub async fn lock_saved(
     vault::unlock(settings, None, &mut state)?;
     let vault = vault::open(settings, &state.state.lineage)?;
     let planned = saved::check(settings, plan, &state).await?;
-    Ok(Ready { planned, writer, state, existed, vault })
+    Ok(Ready { planned, writer, state, existed, vault, home: settings.environment.home.clone() })
 }
 
 impl Ready {
@@ -145,6 +147,7 @@ impl Ready {
             ledger: ledger.clone(),
             pollers: Pollers::default(),
             ids: ids(),
+            home: self.home,
             vault: Arc::clone(&vault),
             servers: self.planned.servers.clone(),
             events,

@@ -14,8 +14,10 @@
 
 pub mod application;
 pub mod ec2;
+pub mod file;
 pub mod given;
 pub mod random;
+mod write;
 
 use super::kind::Mistake;
 use super::schema::{Attribute, attribute};

@@ -35,6 +35,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &credential::ec2::Ec2Credential,
     &credential::given::GivenCredential,
     &credential::random::RandomSecret,
+    &credential::file::CredentialFile,
     &security_group::SecurityGroup,
     &network::Network,
     &subnet::Subnet,

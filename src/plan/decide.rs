@@ -420,7 +420,11 @@ impl<'a> Planner<'a> {
             return self.inside(kind, record);
         }
         if kind.and_then(Kind::local).is_some() {
-            return Some(as_recorded(record, record.attributes.clone()));
+            let mut attrs = record.attributes.clone();
+            let shown =
+                self.state.find(&record.kind, &record.id).and_then(|(address, _)| self.observed.here.get(address));
+            attrs.extend(shown.cloned().into_iter().flatten());
+            return Some(as_recorded(record, attrs));
         }
         let mut seen = self.observed.object(&record.site, &record.kind, &record.id).cloned()?;
         carry(&record.attributes, &mut seen.attrs);

@@ -10,11 +10,12 @@ use serde_json::json;
 
 use crate::cloud::{CloudError, ErrorKind, Service, Session, keystone, shapes};
 use crate::kinds::kind::{
-    CloudKind, FieldChange, Kind, Mistake, OpCx, Place, Recipe, Refused, Seen, Sides, Update, diff_fields,
+    CloudKind, DerivedPart, FieldChange, Kind, Mistake, OpCx, Place, Recipe, Refused, Seen, Sides, Update, diff_fields,
 };
 use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type, attribute, field};
-use crate::model::{Fields, Json, RemoteId, Stamp, Value};
+use crate::model::{Address, Fields, Json, RemoteId, Stamp, Value};
 
+use super::write::{self, SIGN_IN, WRITE};
 use super::{PLACE, TYPES, mistake, place, text};
 
 /// An application credential.
@@ -45,6 +46,7 @@ static SCHEMA: Schema = Schema {
         field("unrestricted", Type::Bool, "Whether it may make and delete credentials itself.")
             .default(Literal::Bool(false))
             .replace(),
+        WRITE,
     ],
     attributes: &[
         attribute("id", "Its id, by which programs sign in."),
@@ -109,7 +111,12 @@ impl Kind for ApplicationCredential {
         Place::Cloud(&ApplicationCredential)
     }
 
+    fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        write::derive(address, fields, &SIGN_IN)
+    }
+
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        write::check(fields, &SIGN_IN, mistakes);
         if text(fields, "description").is_some_and(|description| description.contains("[anole/")) {
             mistakes.push(mistake("description", "`[anole/` is anole's own mark", "leave it out"));
         }

@@ -6,10 +6,11 @@
 use async_trait::async_trait;
 
 use crate::cloud::{CloudError, Service, Session, keystone};
-use crate::kinds::kind::{CloudKind, Kind, Mark, OpCx, Place, Seen, Update};
+use crate::kinds::kind::{CloudKind, DerivedPart, Kind, Mark, Mistake, OpCx, Place, Seen, Update};
 use crate::kinds::schema::{NameRule, Schema, Type, attribute, field};
-use crate::model::{Fields, RemoteId, Secret, Value};
+use crate::model::{Address, Fields, RemoteId, Secret, Value};
 
+use super::write::{self, KEYS, WRITE};
 use super::{PLACE, place};
 
 /// An EC2 credential.
@@ -19,7 +20,7 @@ static SCHEMA: Schema = Schema {
     kind: "ec2_credential",
     section: "credentials",
     doc: "A pair of keys for programs that speak S3, made by the site.",
-    fields: &[field("type", Type::Enum(&["ec2"]), "`ec2`.").required().ignore()],
+    fields: &[field("type", Type::Enum(&["ec2"]), "`ec2`.").required().ignore(), WRITE],
     attributes: &[
         attribute("id", "Its id, which is the access key."),
         attribute("access_key", "The access key's id."),
@@ -65,6 +66,14 @@ impl Kind for Ec2Credential {
 
     fn told_by(&self) -> Option<Mark> {
         Some(Mark::Word("type", "ec2"))
+    }
+
+    fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        write::check(fields, &KEYS, mistakes);
+    }
+
+    fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        write::derive(address, fields, &KEYS)
     }
 
     fn unstamped_match(&self, _: &Fields, _: &Seen) -> Option<bool> {

@@ -7,6 +7,7 @@ use crate::kinds::local::{LocalCx, LocalError, LocalKind};
 use crate::kinds::schema::{Field, NameRule, Schema, Type, attribute, field};
 use crate::model::{Address, Fields, Value};
 
+use super::write::{self, KEYS, WRITE};
 use super::{mistake, place, text};
 
 /// Keys of the environment.
@@ -32,6 +33,7 @@ static SCHEMA: Schema = Schema {
             .ignore(),
         field("endpoint", Type::Text, "Where the store speaks S3; the site's own where absent.").record(),
         field("region", Type::Text, "The region that requests are signed for; the site's where absent.").record(),
+        WRITE,
         field("access_key", Type::Text, "internal: the environment's").record().sensitive(),
         field("secret_key", Type::Text, "internal: the environment's").record().sensitive(),
     ],
@@ -70,6 +72,7 @@ impl Kind for GivenCredential {
                 mistakes.push(mistake("endpoint", format!("`{endpoint}` is no store's URL"), help));
             }
         }
+        write::check(fields, &KEYS, mistakes);
         let Some(Value::Map(keys)) = fields.get("from_env") else { return };
         // What is said here never repeats the text.
         for key in keys.values().filter_map(Value::expose) {
@@ -80,11 +83,11 @@ impl Kind for GivenCredential {
         }
     }
 
-    fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+    fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
         if let Some(Value::Map(keys)) = fields.remove("from_env") {
             fields.extend(keys);
         }
-        Vec::new()
+        write::derive(address, fields, &KEYS)
     }
 }
 

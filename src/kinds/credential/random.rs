@@ -2,12 +2,13 @@
 //!
 //! It is made once and stays, whatever is applied, until its length, its alphabet or one of its triggers changes.
 
-use crate::kinds::kind::{Effect, FieldChange, Kind, Mark, Mistake, Place, Recipe, Refused, Sides};
+use crate::kinds::kind::{DerivedPart, Effect, FieldChange, Kind, Mark, Mistake, Place, Recipe, Refused, Sides};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
 use crate::kinds::schema::{Literal, NameRule, Schema, Type, attribute, field};
-use crate::model::{Fields, Value};
+use crate::model::{Address, Fields, Value};
 
 use super::mistake;
+use super::write::{self, VALUE, WRITE};
 
 /// A random secret.
 pub struct RandomSecret;
@@ -29,6 +30,7 @@ static SCHEMA: Schema = Schema {
             .replace(),
         field("triggers", Type::List(&Type::Text), "Values; another secret is made when one of them changes.")
             .replace(),
+        WRITE,
     ],
     attributes: &[attribute("id", "Its id in the state."), attribute("value", "The secret.").secret()],
     protect: false,
@@ -54,6 +56,7 @@ impl Kind for RandomSecret {
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        write::check(fields, &VALUE, mistakes);
         let Some(alphabet) = super::text(fields, "alphabet") else { return };
         let mut chars: Vec<char> = alphabet.chars().collect();
         chars.sort_unstable();
@@ -77,6 +80,10 @@ impl Kind for RandomSecret {
         let length = fields.get("length").and_then(Value::as_int).and_then(|length| usize::try_from(length).ok());
         let alphabet = super::text(fields, "alphabet").unwrap_or(ALPHABET).to_owned();
         vec![Recipe { attribute: "value", length: length.unwrap_or(usize::from(LENGTH)), alphabet }]
+    }
+
+    fn derive(&self, address: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        write::derive(address, fields, &VALUE)
     }
 
     /// What it was made of is all there is to compare, a field that came or went too.
