@@ -20,6 +20,7 @@
 //! | [`apply`](mod@apply) | carries a plan out, recording each step |
 //! | [`state`] | what anole remembers: snapshot, journal, lock, recovery |
 //! | [`cloud`] | OpenStack sessions and thin clients |
+//! | [`credential_file`] | files that programs read credentials from: what is put in, what survives |
 //! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
 //! | [`guest`] | inside servers: disks, filesystems, mounts, scripts |
 //! | [`dataset`] | datasets: from a source to objects with digests, and their manifest |
@@ -35,6 +36,7 @@
 pub mod apply;
 pub mod cli;
 pub mod cloud;
+pub mod credential_file;
 pub mod dataset;
 pub mod diagnostic;
 pub mod embedded;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 mod secret;
 mod value;
 
-pub use secret::Secret;
+pub use secret::{Piece, Secret};
 pub use value::{Fields, Part, PathSegment, Reference, Target, Template, Value};
 
 /// Where a resource stands: its section, its name, which instance of a set, and which part of another resource.

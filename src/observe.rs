@@ -16,7 +16,7 @@ use crate::cloud::{CloudError, Session};
 use crate::guest::Facts;
 use crate::kinds;
 use crate::kinds::kind::Seen;
-use crate::model::{RemoteId, SiteAlias, SiteIdentity};
+use crate::model::{Address, Fields, RemoteId, SiteAlias, SiteIdentity};
 
 /// What was seen of all sites.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Observed {
     pub at: Timestamp,
     /// By site.
     pub sites: BTreeMap<SiteAlias, SiteView>,
+    /// What this machine shows of recorded resources otherwise than they are recorded.
+    pub here: BTreeMap<Address, Fields>,
 }
 
 /// What was seen of one site.

@@ -6,6 +6,7 @@ mod exchanges;
 mod guests;
 mod site;
 
+mod credentials;
 mod drift;
 mod faults;
 mod interruption;

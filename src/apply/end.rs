@@ -6,6 +6,8 @@ use super::ledger::LedgerError;
 use super::wait::WaitError;
 use crate::cloud::CloudError;
 use crate::guest::GuestError;
+use crate::kinds::local::LocalError;
+use crate::state;
 
 /// How a step ended.
 #[derive(Debug)]
@@ -28,6 +30,12 @@ pub enum StepError {
     /// What was to be done inside a server was not.
     #[error(transparent)]
     Guest(#[from] GuestError),
+    /// What was to be done on this machine was not.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// A secret could not be sealed, so nothing was asked for.
+    #[error(transparent)]
+    Seal(#[from] state::Error),
     /// The journal could not be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -64,6 +72,8 @@ impl StepError {
                 Some("it may still get there: the next apply carries on waiting".to_owned())
             }
             Self::Guest(error) => error.hint(),
+            Self::Local(error) => error.hint.clone(),
+            Self::Seal(error) => error.hint(),
             Self::Changed { .. } => Some("plan again".to_owned()),
             Self::SeveralCandidates(_) => {
                 Some("import the right one, or delete the others, then apply again".to_owned())

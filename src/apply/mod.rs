@@ -28,6 +28,7 @@ mod guest;
 pub mod intents;
 pub mod known;
 pub mod ledger;
+mod local;
 mod made;
 pub mod step;
 #[cfg(test)]

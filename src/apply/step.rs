@@ -4,7 +4,8 @@
 //! intent is closed only when it is known what came of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
@@ -18,12 +19,14 @@ use super::values::{holds_unknown_ref, rebound, unknown_of, without_lost};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
 use crate::cloud::Session;
 use crate::guest::Guests;
-use crate::kinds::kind::{Effect, FieldChange, OpCx, Seen, Sides, Update};
+use crate::kinds::kind::{Effect, FieldChange, Kind, OpCx, Seen, Sides, Update};
 use crate::kinds::{self, CloudKind};
-use crate::model::{Address, Fields, RemoteId, SiteAlias, Stamp, Value};
+use crate::model::{Address, Fields, RemoteId, Secret, SiteAlias, Stamp, Value};
 use crate::plan::bind::bind_fields;
 use crate::plan::{Action, StepOperation, Verb};
-use crate::stamp::Ids;
+use crate::stamp::{self, Ids};
+use crate::state::sealing::{carry, seal};
+use crate::state::secrets::Vault;
 use crate::state::{Entry, Intent, Operation, Origin, ResourceState, Status};
 
 /// What every step of an apply shares.
@@ -37,6 +40,10 @@ pub struct Shared {
     pub pollers: Pollers,
     /// Unique ids.
     pub ids: Arc<dyn Ids>,
+    /// The home folder.
+    pub home: Option<PathBuf>,
+    /// The keys of the state's secrets.
+    pub vault: Arc<Mutex<Vault>>,
     /// Connections to servers.
     pub servers: Guests,
     /// Who hears of it.
@@ -69,6 +76,7 @@ struct Desk {
     session: Session,
     address: Address,
     stamp: Stamp,
+    secrets: Fields,
     ids: BTreeMap<Address, RemoteId>,
 }
 
@@ -79,6 +87,7 @@ impl Desk {
             identity: self.session.identity(),
             address: &self.address,
             stamp: &self.stamp,
+            secrets: &self.secrets,
             ids: &self.ids,
         }
     }
@@ -90,8 +99,12 @@ impl Running<'_> {
     /// # Errors
     /// See [`StepError`]; what is known by then is recorded.
     pub async fn run(&self, operation: StepOperation) -> Result<End, StepError> {
-        if let Some(kind) = kinds::by_name(&self.action.kind).and_then(kinds::Kind::guest) {
+        let kind = kinds::by_name(&self.action.kind);
+        if let Some(kind) = kind.and_then(Kind::guest) {
             return self.run_in_guest(kind, operation).await;
+        }
+        if let Some(kind) = kind.and_then(Kind::local) {
+            return self.run_here(kind, operation).await;
         }
         match operation {
             StepOperation::Create => self.create().await,
@@ -158,7 +171,27 @@ impl Running<'_> {
     /// What an operation on this resource works with.
     fn desk(&self, session: Session, uid: &str) -> Desk {
         let ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
-        Desk { stamp: self.stamp(&session, uid), address: self.action.address.clone(), session, ids }
+        let (stamp, address, secrets) = (self.stamp(&session, uid), self.action.address.clone(), Fields::new());
+        Desk { stamp, address, session, secrets, ids }
+    }
+
+    /// The secrets that anole makes for an object, by attribute.
+    pub(super) fn make_secrets(&self, kind: &dyn Kind, fields: &Fields, uid: &str) -> Fields {
+        let recipes = kind.makes(fields).into_iter();
+        recipes
+            .map(|recipe| {
+                let text = stamp::text(&*self.shared.ids, recipe.length, &recipe.alphabet);
+                let secret = Secret::kept(format!("{uid}/{}", recipe.attribute), text);
+                (recipe.attribute.to_owned(), Value::Secret(secret))
+            })
+            .collect()
+    }
+
+    /// Seals the secrets of a record that is about to be written.
+    fn sealed(&self, mut record: ResourceState) -> Result<ResourceState, StepError> {
+        let mut vault = self.shared.vault.lock().unwrap_or_else(PoisonError::into_inner);
+        seal(&mut record.attributes, &mut vault)?;
+        Ok(record)
     }
 
     fn stamp(&self, session: &Session, uid: &str) -> Stamp {
@@ -193,17 +226,18 @@ impl Running<'_> {
         operation: Operation,
         resource: &ResourceState,
         seen_before: Vec<RemoteId>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), StepError> {
+        let resource = self.sealed(resource.clone())?;
         let name = resource.applied.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let intent = Intent {
             address: self.action.address.clone(),
             operation,
-            resource: Box::new(resource.clone()),
+            resource: Box::new(resource),
             name,
             seen_before,
             at: Timestamp::now(),
         };
-        self.shared.ledger.record(vec![Entry::Intent(intent)]).await
+        Ok(self.shared.ledger.record(vec![Entry::Intent(intent)]).await?)
     }
 
     async fn refused(&self) -> Result<(), LedgerError> {
@@ -213,13 +247,15 @@ impl Running<'_> {
     async fn create(&self) -> Result<End, StepError> {
         let Ready { kind, session, fields } = self.bind()?;
         let uid = self.shared.ids.hex(6);
+        let attributes = self.make_secrets(kind, &fields, &uid);
         let record = self.record(RemoteId(String::new()), uid.clone(), &fields);
+        let record = self.sealed(ResourceState { attributes, ..record })?;
         let mut answered = true;
         let id = {
             let _slot = self.shared.slots.acquire().await;
             let seen_before = alike(kind, &session, &fields).await?;
             self.intend(Operation::Create, &record, seen_before.clone()).await?;
-            let desk = self.desk(session.clone(), &uid);
+            let desk = Desk { secrets: record.attributes.clone(), ..self.desk(session.clone(), &uid) };
             match kind.create(&desk.cx(), &fields).await {
                 Ok(id) => id,
                 Err(error) if error.may_have_happened => {
@@ -331,26 +367,30 @@ impl Running<'_> {
         arrived
     }
 
-    async fn put(&self, record: ResourceState, seen: &Seen, status: Status) -> Result<(), LedgerError> {
+    async fn put(&self, record: ResourceState, seen: &Seen, status: Status) -> Result<(), StepError> {
         let mut attributes = seen.attrs.clone();
+        carry(&record.attributes, &mut attributes);
         if let Some(kind) = kinds::by_name(&record.kind) {
             kind.complete(&record.applied, &mut attributes);
         }
         self.put_record(ResourceState { status, attributes, ..record }).await
     }
 
-    pub(super) async fn put_record(&self, record: ResourceState) -> Result<(), LedgerError> {
-        let entry = Entry::Put { address: self.action.address.clone(), resource: Box::new(record) };
-        self.shared.ledger.record(vec![entry]).await
+    pub(super) async fn put_record(&self, record: ResourceState) -> Result<(), StepError> {
+        let resource = Box::new(self.sealed(record)?);
+        let entry = Entry::Put { address: self.action.address.clone(), resource };
+        Ok(self.shared.ledger.record(vec![entry]).await?)
     }
 
     async fn update(&self) -> Result<End, StepError> {
         let Ready { kind, session, fields } = self.bind()?;
         let id = self.recorded_id()?;
-        let uid = self.shared.ledger.read(|loaded| {
-            loaded.state.resources.get(&self.action.address).map(|record| record.uid.clone()).unwrap_or_default()
+        let (uid, recorded) = self.shared.ledger.read(|loaded| {
+            let record = loaded.state.resources.get(&self.action.address);
+            record.map(|record| (record.uid.clone(), record.attributes.clone())).unwrap_or_default()
         });
-        let attributes = self.action.live.clone();
+        let mut attributes = self.action.live.clone();
+        carry(&recorded, &mut attributes);
         let record = ResourceState { attributes, ..self.record(id.clone(), uid.clone(), &fields) };
         let mut changes = rebound(&self.action.changes, &fields);
         changes.retain(|change| change.effect != Effect::Record);
@@ -440,6 +480,7 @@ impl Running<'_> {
                 record.status = Status::Ready;
                 record.attributes = self.action.live.clone();
                 record.origin = Origin::Adopted;
+                let record = self.sealed(record)?;
                 Entry::Put { address, resource: Box::new(record) }
             }
             _ => {
@@ -455,15 +496,17 @@ impl Running<'_> {
                         };
                     }
                 }
+                let mut attributes = self.action.live.clone();
+                carry(&old.attributes, &mut attributes);
                 let record = ResourceState {
                     applied,
                     protect: self.action.protect,
                     origin: self.action.origin,
-                    attributes: self.action.live.clone(),
+                    attributes,
                     needs: self.action.needs.clone(),
                     ..old
                 };
-                Entry::Put { address, resource: Box::new(record) }
+                Entry::Put { address, resource: Box::new(self.sealed(record)?) }
             }
         };
         self.shared.ledger.record(vec![entry]).await?;

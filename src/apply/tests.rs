@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -26,6 +26,7 @@ use crate::plan::tests::kit;
 use crate::plan::{Plan, PlanOptions, plan};
 use crate::resolve::Desired;
 use crate::stamp::SystemIds;
+use crate::state::secrets::{Source, Vault};
 use crate::state::{Entry, Intent, Loaded, Operation, Origin, ResourceState, State, Status};
 
 /// A server with all that hangs on it, and a keypair that only it needs.
@@ -103,7 +104,7 @@ impl Rig {
             interest.kinds.extend(records.map(|record| record.kind.clone()));
             sites.insert(alias.clone(), observe_site(session, &interest).await.unwrap());
         }
-        Observed { at: Timestamp::now(), sites }
+        Observed { at: Timestamp::now(), sites, here: BTreeMap::new() }
     }
 
     async fn plan(&self, text: &str) -> Plan {
@@ -128,6 +129,8 @@ impl Rig {
             ledger: ledger.clone(),
             pollers: Pollers::default(),
             ids: Arc::new(SystemIds::new()),
+            home: None,
+            vault: Arc::new(Mutex::new(Vault::new("0123456789abcdef", Source::File(self.folder.path().join("key"))))),
             servers: crate::guest::Guests::default(),
             events,
             slots: Arc::new(Semaphore::new(8)),

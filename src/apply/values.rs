@@ -19,6 +19,7 @@ pub fn rebound(changes: &[FieldChange], fields: &Fields) -> Vec<FieldChange> {
 pub fn unknown_of(value: &Value) -> String {
     match value {
         Value::Unknown(address) => address.to_string(),
+        Value::Secret(secret) => secret.source().to_owned(),
         Value::Ref(reference) => match &reference.target {
             Target::Resource(address) => address.to_string(),
             Target::Lookup(name) => name.clone(),

@@ -1,7 +1,7 @@
 //! `anole show`.
 
 use super::Context;
-use super::outputs::bare;
+use super::outputs::shown;
 use super::session::schema_of;
 use super::state::table_of;
 use crate::engine;
@@ -76,7 +76,7 @@ pub async fn run(args: ShowArgs, cx: &Context) -> Result<Exit, CliError> {
     if !state.outputs.is_empty() {
         text.push_str("\nOutputs:\n");
         for (name, value) in &state.outputs {
-            text.push_str(&format!("  {name} = {}\n", bare(value)));
+            text.push_str(&format!("  {name} = {}\n", shown(value)));
         }
     }
     cx.console.print(&text)?;

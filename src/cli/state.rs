@@ -69,6 +69,8 @@ pub enum StateCommand {
         #[arg(value_name = "SERVER")]
         server: Address,
     },
+    /// Seal the state's secrets with a new key; the older ones stay in the key file, for other states and for backups
+    RotateKey,
     /// Print the state file
     Pull,
     /// Replace the state by a file, which `pull` printed and somebody repaired
@@ -108,6 +110,9 @@ pub async fn run(args: StateArgs, cx: &Context) -> Result<Exit, CliError> {
     let settings = cx.settings(&args.specs);
     if let StateCommand::Recover { lineage, force, yes } = args.command {
         return recover(cx, &settings, (lineage.as_deref(), force, yes)).await;
+    }
+    if matches!(args.command, StateCommand::RotateKey) {
+        return rotate_key(cx, &settings);
     }
     let (store, stack) = engine::store(&settings).map_err(|error| cx.failed(error))?;
     match args.command {
@@ -161,8 +166,23 @@ pub async fn run(args: StateArgs, cx: &Context) -> Result<Exit, CliError> {
             store.unlock().map_err(|error| cx.failed(error.into()))?;
             cx.console.tell("The lock is gone.\n");
         }
-        StateCommand::Recover { .. } => {}
+        StateCommand::Recover { .. } | StateCommand::RotateKey => {}
     }
+    Ok(Exit::Success)
+}
+
+fn rotate_key(cx: &Context, settings: &engine::Settings) -> Result<Exit, CliError> {
+    let rotated = engine::rotate_key(settings).map_err(|error| cx.failed(error))?;
+    if cx.console.json {
+        cx.console.print_json(&serde_json::json!({
+            "location": rotated.location, "key": rotated.key, "secrets": rotated.secrets,
+        }))?;
+        return Ok(Exit::Success);
+    }
+    let count = rotated.secrets;
+    let with =
+        rotated.key.map_or_else(|| "the passphrase and a new salt".to_owned(), |key| format!("the new key {key}"));
+    cx.console.tell(&format!("{count} secret{} sealed anew with {with}.\n", if count == 1 { " is" } else { "s are" }));
     Ok(Exit::Success)
 }
 

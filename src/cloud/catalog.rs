@@ -19,6 +19,8 @@ use crate::suggest;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Endpoints {
     urls: BTreeMap<Service, Url>,
+    /// Where the region speaks S3, if the catalog says.
+    s3: Option<Url>,
     /// The service types that the catalog has in this region, to say what there is instead.
     types: BTreeSet<String>,
 }
@@ -99,7 +101,18 @@ impl Endpoints {
             })?;
             endpoints.urls.insert(service, versioned(service, url));
         }
+        endpoints.s3 = listed_as(catalog, "s3", choice).and_then(|url| Url::parse(url).ok());
         Ok(endpoints)
+    }
+
+    /// Where the region speaks S3: as the catalog says, or else where its object store is, for Swift's S3 and Ceph's are
+    /// both at the root of the same port.
+    pub(super) fn s3(&self) -> Option<String> {
+        if let Some(url) = &self.s3 {
+            return Some(url.as_str().trim_end_matches('/').to_owned());
+        }
+        let store = self.get(Service::ObjectStore)?;
+        Some(store.origin().ascii_serialization()).filter(|_| store.has_host())
     }
 
     /// Where the service is reached, if it is.
@@ -114,14 +127,16 @@ impl Endpoints {
 }
 
 fn listed<'a>(catalog: &'a [CatalogService], service: Service, choice: Choice<'_>) -> Option<&'a str> {
-    types(service).iter().find_map(|service_type| {
-        catalog
-            .iter()
-            .filter(|entry| entry.service_type == *service_type)
-            .flat_map(|entry| &entry.endpoints)
-            .find(|endpoint| choice.interface.is(&endpoint.interface) && endpoint.region() == Some(choice.region))
-            .map(|endpoint| endpoint.url.as_str())
-    })
+    types(service).iter().find_map(|service_type| listed_as(catalog, service_type, choice))
+}
+
+fn listed_as<'a>(catalog: &'a [CatalogService], service_type: &str, choice: Choice<'_>) -> Option<&'a str> {
+    catalog
+        .iter()
+        .filter(|entry| entry.service_type == service_type)
+        .flat_map(|entry| &entry.endpoints)
+        .find(|endpoint| choice.interface.is(&endpoint.interface) && endpoint.region() == Some(choice.region))
+        .map(|endpoint| endpoint.url.as_str())
 }
 
 /// The endpoint with its API version, without a trailing slash.
@@ -156,6 +171,7 @@ pub(super) fn versioned(service: Service, mut url: Url) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Json;
 
     fn url(service: Service, text: &str) -> String {
         versioned(service, Url::parse(text).unwrap()).to_string()
@@ -197,6 +213,21 @@ mod tests {
         assert_eq!(endpoints.get(Service::Image).unwrap().as_str(), "http://mine/p/v2");
         assert!(endpoints.get(Service::Network).is_none());
         assert_eq!(endpoints.types(), "compute, volumev3");
+    }
+
+    #[test]
+    fn s3_is_where_the_catalog_says_or_where_the_objects_are() {
+        let endpoint = |service_type: &str, url: &str| serde_json::json!({"type": service_type, "endpoints": [{"interface": "public", "region_id": "A", "url": url}]});
+        let s3 = |entries: &[Json]| {
+            let catalog: Vec<CatalogService> = serde_json::from_value(Json::Array(entries.to_vec())).unwrap();
+            let overrides = BTreeMap::new();
+            let choice = Choice { region: "A", interface: Interface::Public, overrides: &overrides, project_id: "p" };
+            Endpoints::choose(&catalog, choice).unwrap().s3()
+        };
+        let swift = endpoint("object-store", "https://h:7480/swift/v1/AUTH_p");
+        assert_eq!(s3(&[swift.clone()]).as_deref(), Some("https://h:7480"));
+        assert_eq!(s3(&[swift, endpoint("s3", "https://s3.h/")]).as_deref(), Some("https://s3.h"));
+        assert_eq!(s3(&[endpoint("compute", "https://h/v2.1")]), None);
     }
 
     #[test]

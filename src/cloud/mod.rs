@@ -17,6 +17,7 @@ mod clouds_yaml;
 pub mod config;
 pub mod error;
 pub mod glance;
+pub mod keystone;
 mod limits;
 pub mod neutron;
 pub mod nova;

@@ -70,6 +70,7 @@ struct Inner {
     keystone: Url,
     identity: SiteIdentity,
     endpoints: Endpoints,
+    restricted: bool,
     token: RwLock<Arc<Held>>,
     /// Keystone's clock at a moment of this machine's, for clouds whose answers have no `Date`.
     signed_in: Option<(Timestamp, Instant)>,
@@ -141,12 +142,14 @@ impl Session {
             user_name: token.body.user.name.clone(),
         };
         let held = Held::new(&token, &config.auth);
+        let restricted = token.body.application_credential.as_ref().is_some_and(|credential| credential.restricted);
         let signed_in = token.clock.map(|clock| (clock, Instant::now()));
         let inner = Inner {
             wire,
             keystone,
             identity,
             endpoints,
+            restricted,
             token: RwLock::new(Arc::new(held)),
             signed_in,
             renewal: Mutex::new(()),
@@ -182,6 +185,18 @@ impl Session {
     #[must_use]
     pub fn auth_type(&self) -> &'static str {
         self.inner.config.auth.auth_type()
+    }
+
+    /// Whether an application credential signed in that may not make or delete credentials.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        self.inner.restricted
+    }
+
+    /// Where the site speaks S3, without a trailing slash: its catalog's `s3`, or where its object store is.
+    #[must_use]
+    pub fn s3_endpoint(&self) -> Option<String> {
+        self.inner.endpoints.s3()
     }
 
     /// When the token in use expires, where Keystone says.

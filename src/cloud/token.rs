@@ -26,6 +26,16 @@ pub(super) struct TokenBody {
     pub(super) project: Option<Named>,
     #[serde(default)]
     pub(super) catalog: Vec<CatalogService>,
+    /// The application credential that signed in, if one did.
+    #[serde(default)]
+    pub(super) application_credential: Option<Delegated>,
+}
+
+/// What a token says of the application credential behind it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Delegated {
+    #[serde(default)]
+    pub(super) restricted: bool,
 }
 
 /// An object of Keystone, by id and name.

@@ -3,7 +3,7 @@
 //! A server that says nothing is no reason to have no plan: what is recorded of its inside is believed, and the plan says
 //! so. Whoever carries the plan out will need an answer, and will wait for it longer than a plan does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::cloud::Session;
 use crate::guest::{Access, GuestError, Guests, Tell};
 use crate::kinds::guest::{is_recorded_only, server_of};
 use crate::kinds::{self, Kind};
-use crate::model::{Fields, RemoteId, SiteAlias, Value};
+use crate::model::{Address, Fields, RemoteId, SiteAlias, Value};
 use crate::observe::{Inside, Observed};
 use crate::plan::PlanOptions;
 use crate::plan::bind::bind;
 use crate::resolve::Desired;
-use crate::state::State;
+use crate::state::{State, Status};
 
 /// How long a plan waits for a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -99,4 +99,16 @@ async fn look_into(guests: &Guests, access: Result<Access, GuestError>, session:
         Ok(facts) => Inside::Facts(facts),
         Err(error) => Inside::Silent(error.to_string()),
     }
+}
+
+/// What this machine shows of what is recorded on it, where that differs.
+pub(super) fn look_here(state: &State, settings: &Settings) -> BTreeMap<Address, Fields> {
+    let home = settings.environment.home.as_deref();
+    let looks = state.resources.iter().filter_map(|(address, record)| {
+        let kind = kinds::by_name(&record.kind).and_then(Kind::local)?;
+        // What was begun and not done is done again whatever is there.
+        let shown = if record.status == Status::Ready { kind.look(home, &record.applied) } else { Fields::new() };
+        (!shown.is_empty()).then(|| (address.clone(), shown))
+    });
+    looks.collect()
 }

@@ -36,6 +36,7 @@ mod recover;
 mod run;
 mod saved;
 mod sites;
+mod vault;
 mod ways;
 
 pub use error::Error;
@@ -46,6 +47,7 @@ pub use recover::{Recovery, recover};
 pub use run::{Ready, RunOptions, lock_and_plan, lock_saved};
 pub use saved::{read_plan, write_plan};
 pub use sites::{embedded_folder, open_embedded};
+pub use vault::{Rotated, rotate_key, show_output};
 pub use ways::{Way, Ways, ways};
 
 /// What every command is told.

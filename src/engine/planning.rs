@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::inside;
 use super::look::{self, Signed};
 use super::{Error, Loaded, Settings, fresh_state, load};
+use super::{inside, vault};
 use crate::apply::Event;
 use crate::apply::intents::{self, Resolution};
 use crate::cloud::Session;
@@ -16,11 +16,12 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::guest::Guests;
 use crate::model::{Json, SiteAlias};
 use crate::observe::Observed;
-use crate::plan::{Plan, PlanError, PlanOptions, Report, plan as make_plan};
+use crate::plan::{Plan, PlanError, PlanOptions, Report, Verb, plan as make_plan};
 use crate::resolve::Desired;
 use crate::ssh::Redactor;
 use crate::stamp::{Ids, SystemIds};
-use crate::state;
+use crate::state::sealing::Locked;
+use crate::state::{self, State};
 
 /// A plan, and what it was made from.
 pub struct Planned {
@@ -49,16 +50,17 @@ pub struct Planned {
 /// Every reason why there is none.
 pub async fn plan(settings: &Settings, options: &PlanOptions) -> Result<Planned, Error> {
     let loaded = load(settings)?;
-    let state = loaded.state.clone().unwrap_or_else(|| fresh_state(&loaded.spec.stack.value, &SystemIds::new()));
-    make(loaded, state, settings, options, None).await
+    let mut state = loaded.state.clone().unwrap_or_else(|| fresh_state(&loaded.spec.stack.value, &SystemIds::new()));
+    let locked = vault::unlock(settings, Some(&loaded.desired), &mut state)?;
+    make(loaded, (state, &locked), settings, options, None).await
 }
 
 /// Makes a plan from a loaded spec and the state as it is.
 ///
-/// With `patient`, what an interrupted apply asked for and may still appear is waited for.
+/// The state's secrets are open, but for what is `locked`. With `patient`, what an interrupted apply asked for and may still appear is waited for.
 pub(super) async fn make(
     loaded: Loaded,
-    state: state::Loaded,
+    (state, locked): (state::Loaded, &[Locked]),
     settings: &Settings,
     options: &PlanOptions,
     patient: Option<&mpsc::UnboundedSender<Event>>,
@@ -67,10 +69,19 @@ pub(super) async fn make(
     let (mut observed, resolution) = settle(&signed, &state, options, patient).await?;
     let mut resolved = state.clone();
     resolution.entries.iter().cloned().for_each(|entry| resolved.fold(entry));
-    settings.servers.redact(secrets(&signed.desired));
+    settings.servers.redact(secrets(&signed.desired, &resolved.state));
     inside::look_inside(&mut observed, &signed, &resolved.state, (settings, options)).await;
-    let (plan, report) = make_plan(&signed.desired, &observed, &resolved.state, options)
-        .map_err(|problems| unplanned(problems, &signed.desired, &loaded.sources))?;
+    if !options.destroy && !options.trust_state {
+        observed.here = inside::look_here(&resolved.state, settings);
+    }
+    let fail = |problems| unplanned(problems, &signed.desired, &loaded.sources);
+    let (plan, mut report) = make_plan(&signed.desired, &observed, &resolved.state, options).map_err(fail)?;
+    let mut refused = vault::refuse_lost(&plan, &resolved.state);
+    refused.extend(refuse_restricted(&plan, &signed));
+    if !refused.is_empty() {
+        return Err(fail(refused));
+    }
+    report.notes.extend(vault::notes(locked, &plan));
     let requests = signed.sessions.values().flat_map(|session| session.request_count().into_values()).sum();
     Ok(Planned {
         plan,
@@ -87,12 +98,40 @@ pub(super) async fn make(
 }
 
 /// The texts that nothing which a server prints may show.
-fn secrets(desired: &Desired) -> Redactor {
+fn secrets(desired: &Desired, state: &State) -> Redactor {
     let mut texts = Vec::new();
-    for value in desired.resources.values().flat_map(|resource| resource.fields.values()) {
+    let wanted = desired.resources.values().flat_map(|resource| resource.fields.values());
+    let recorded = state.resources.values().flat_map(|record| record.attributes.values());
+    for value in wanted.chain(recorded) {
         value.visit_secrets(&mut |text| texts.push(text));
     }
     Redactor::new(texts)
+}
+
+/// Credentials that the sign-in may neither make nor delete.
+fn refuse_restricted(plan: &Plan, signed: &Signed) -> Vec<PlanError> {
+    let of_credentials = plan.actions.values().filter(|action| {
+        matches!(action.kind.as_str(), "application_credential" | "ec2_credential")
+            && matches!(action.verb, Verb::Create | Verb::Replace | Verb::Delete)
+            && signed.sessions.get(&action.site).is_some_and(Session::is_restricted)
+    });
+    of_credentials
+        .map(|action| PlanError {
+            code: "restricted-sign-in",
+            address: Some(action.address.clone()),
+            field: None,
+            message: format!(
+                "site `{}` is signed in to by a restricted application credential, which may not make or delete {}",
+                action.site,
+                if action.kind == "ec2_credential" { "EC2 credentials" } else { "application credentials" },
+            ),
+            help: Some(
+                "sign in with a password, or with an application credential made with Unrestricted ticked; or name keys that \
+                 you have by `from_env`"
+                    .to_owned(),
+            ),
+        })
+        .collect()
 }
 
 /// Looks until every open intent is settled, or once where nobody waits.

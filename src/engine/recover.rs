@@ -1,5 +1,6 @@
 //! `state recover`: rebuilds a lost state from what is live.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -40,7 +41,11 @@ pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) ->
             view.map(|view| (alias.clone(), view)).map_err(|error| Error::Site { site: alias.clone(), error })
         }
     }));
-    let mut observed = Observed { sites: views.await?.into_iter().collect(), at: look::clock(&signed.sessions) };
+    let mut observed = Observed {
+        sites: views.await?.into_iter().collect(),
+        at: look::clock(&signed.sessions),
+        here: BTreeMap::new(),
+    };
     for (alias, view) in &mut observed.sites {
         view.guests.reached = inside::is_reached(alias, &signed, settings);
     }

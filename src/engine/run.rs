@@ -1,24 +1,26 @@
 //! Locks the state, plans, and carries the plan out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::planning::{self, Planned, ids};
-use super::{Error, Settings, fresh_state, load, saved};
+use super::{Error, Settings, fresh_state, load, saved, vault};
 use crate::apply::known::Recorded;
 use crate::apply::ledger::{Ledger, Log};
 use crate::apply::step::Shared;
 use crate::apply::wait::Pollers;
 use crate::apply::{self, Event, Outcome};
-use crate::model::{Address, Json, Value};
+use crate::model::{Address, Json};
 use crate::plan::bind::bind;
 use crate::plan::{Mode, Plan, PlanOptions, Verb};
 use crate::state::lock::Holder;
-use crate::state::{self, Entry, Writer};
+use crate::state::secrets::Vault;
+use crate::state::{self, Entry, Writer, sealing};
 
 /// A plan that holds the state's lock and may be carried out.
 pub struct Ready {
@@ -26,6 +28,8 @@ pub struct Ready {
     writer: Box<dyn Writer>,
     state: state::Loaded,
     existed: bool,
+    vault: Vault,
+    home: Option<PathBuf>,
 }
 
 /// How a plan is carried out.
@@ -54,9 +58,11 @@ pub async fn lock_and_plan(
     // What was read before the lock was held may be old by now.
     loaded.state = writer.load()?;
     let existed = loaded.state.is_some();
-    let state = loaded.state.clone().unwrap_or_else(|| fresh_state(&loaded.spec.stack.value, &*ids()));
-    let planned = planning::make(loaded, state.clone(), settings, options, Some(events)).await?;
-    Ok(Ready { planned, writer, state, existed })
+    let mut state = loaded.state.clone().unwrap_or_else(|| fresh_state(&loaded.spec.stack.value, &*ids()));
+    let locked = vault::unlock(settings, Some(&loaded.desired), &mut state)?;
+    let vault = vault::open(settings, &state.state.lineage)?;
+    let planned = planning::make(loaded, (state.clone(), &locked), settings, options, Some(events)).await?;
+    Ok(Ready { planned, writer, state, existed, vault, home: settings.environment.home.clone() })
 }
 
 /// Locks the state for a saved plan, and checks that everything is as it was.
@@ -72,12 +78,14 @@ pub async fn lock_saved(
     let writer = store.lock(&Holder::current(command), lock_timeout)?;
     let loaded = writer.load()?;
     let existed = loaded.is_some();
-    let state = match loaded {
+    let mut state = match loaded {
         Some(loaded) => loaded,
         None => state::Loaded::new(state::State::new(&plan.plan.stack, plan.plan.lineage.clone())),
     };
+    vault::unlock(settings, None, &mut state)?;
+    let vault = vault::open(settings, &state.state.lineage)?;
     let planned = saved::check(settings, plan, &state).await?;
-    Ok(Ready { planned, writer, state, existed })
+    Ok(Ready { planned, writer, state, existed, vault, home: settings.environment.home.clone() })
 }
 
 impl Ready {
@@ -120,11 +128,17 @@ impl Ready {
         stop: watch::Receiver<bool>,
     ) -> Result<Outcome, Error> {
         let plan = Arc::new(self.planned.plan.clone());
-        let first = self.first_entries();
+        let mut first = self.first_entries();
+        for entry in &mut first {
+            if let Entry::Put { resource, .. } = entry {
+                sealing::seal(&mut resource.attributes, &mut self.vault)?;
+            }
+        }
         let begin = self.begin_entry();
         self.writer.begin(&begin)?;
         self.state.fold(begin);
         let (ledger, thread) = Ledger::start(self.state.clone(), WriterLog(self.writer));
+        let vault = Arc::new(Mutex::new(self.vault));
         let write_failed =
             |error: apply::ledger::LedgerError| Error::Refused { message: error.to_string(), help: None };
         ledger.record(first).await.map_err(write_failed)?;
@@ -133,13 +147,16 @@ impl Ready {
             ledger: ledger.clone(),
             pollers: Pollers::default(),
             ids: ids(),
+            home: self.home,
+            vault: Arc::clone(&vault),
             servers: self.planned.servers.clone(),
             events,
             slots: Arc::new(Semaphore::new(options.parallelism.max(1))),
             wait_for_start: options.wait,
         };
         let outcome = apply::apply(Arc::clone(&plan), shared, stop).await;
-        let outputs = ledger.read(|loaded| outputs(&plan, &loaded.state));
+        let outputs = ledger
+            .read(|loaded| outputs(&plan, &loaded.state, &mut vault.lock().unwrap_or_else(PoisonError::into_inner)))?;
         ledger.record(vec![Entry::Outputs { outputs }]).await.map_err(write_failed)?;
         let mut loaded = ledger.read(Clone::clone);
         drop(ledger);
@@ -192,26 +209,28 @@ impl Ready {
                     need.part.is_some() && !action.needs.contains(need) && state.state.resources.contains_key(need)
                 };
                 let needs = action.needs.iter().chain(record.needs.iter().filter(lingers)).cloned().collect();
-                let fresh = state::ResourceState { attributes: action.live.clone(), needs, ..record.clone() };
-                (fresh != *record).then(|| Entry::Put { address: action.address.clone(), resource: Box::new(fresh) })
+                let mut attributes = action.live.clone();
+                sealing::carry(&record.attributes, &mut attributes);
+                let fresh = state::ResourceState { attributes, needs, ..record.clone() };
+                let differs = fresh != *record || sealing::is_unsealed(&fresh);
+                differs.then(|| Entry::Put { address: action.address.clone(), resource: Box::new(fresh) })
             })
             .collect()
     }
 }
 
 /// The outputs as the state gives them; a destroyed stack has none.
-fn outputs(plan: &Plan, state: &state::State) -> BTreeMap<String, Json> {
+fn outputs(plan: &Plan, state: &state::State, vault: &mut Vault) -> Result<BTreeMap<String, Json>, state::Error> {
+    let mut outputs = BTreeMap::new();
     if plan.mode == Mode::Destroy {
-        return BTreeMap::new();
+        return Ok(outputs);
     }
-    plan.outputs
-        .iter()
-        .filter_map(|(name, value)| {
-            let bound = bind(value, &Recorded(state));
-            let known = bound.is_known() && !matches!(bound, Value::Null);
-            known.then(|| bound.to_plain()).flatten().map(|json| (name.clone(), json))
-        })
-        .collect()
+    for (name, value) in &plan.outputs {
+        if let Some(json) = sealing::output(name, &bind(value, &Recorded(state)), vault)? {
+            outputs.insert(name.clone(), json);
+        }
+    }
+    Ok(outputs)
 }
 
 /// The state's writer as the ledger's log.

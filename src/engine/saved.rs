@@ -11,6 +11,7 @@ use crate::apply::intents::Resolution;
 use crate::cloud::Session;
 use crate::diagnostic::{Diagnostics, Sources};
 use crate::embedded;
+use crate::kinds::{self, Kind};
 use crate::model::{Fields, SiteAlias, Value};
 use crate::observe::{Interest, observe_site};
 use crate::plan::{Action, Plan, Report, Verb};
@@ -61,8 +62,7 @@ pub struct SavedSite {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result<(), Error> {
-    let holds_secret = |value: &Value| matches!(value, Value::Secret(_));
-    if let Some(action) = planned.plan.actions.values().find(|action| action.wanted.values().any(holds_secret)) {
+    if let Some(action) = planned.plan.actions.values().find(|action| action.wanted.values().any(Value::holds_secret)) {
         return Err(Error::refused(
             format!("{} holds a sensitive value, and a saved plan holds no secrets", action.address),
             "apply without saving the plan first",
@@ -86,7 +86,7 @@ pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result
         embedded: settings.embedded,
         guests: settings.guests,
         clouds,
-        plan: planned.plan.clone(),
+        plan: without_sealed(planned.plan.clone()),
         report: planned.report.clone(),
     };
     let failed = |why: String| Error::PlanFile { path: path.display().to_string(), why };
@@ -97,6 +97,16 @@ pub fn write_plan(settings: &Settings, planned: &Planned, path: &Path) -> Result
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| failed(error.to_string()))?;
     file.persist(path).map_err(|error| failed(error.error.to_string()))?;
     Ok(())
+}
+
+/// A plan without the sealed forms of secrets, which the state has.
+fn without_sealed(mut plan: Plan) -> Plan {
+    for action in plan.actions.values_mut() {
+        for value in action.live.values_mut().chain(action.applied.values_mut()).chain(action.fields.values_mut()) {
+            value.visit_secrets_mut(&mut |secret| *secret = secret.lent());
+        }
+    }
+    plan
 }
 
 /// Reads a plan.
@@ -143,7 +153,10 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
             let record = state.state.resources.get(&action.address);
             *alias == *record.map_or(&action.site, |record| &record.site)
         };
-        let touched: Vec<_> = plan.actions.values().filter(is_here).filter(|action| action.verb.is_work()).collect();
+        // What no service has is done by its record, whatever is there.
+        let in_cloud = |action: &&Action| kinds::by_name(&action.kind).and_then(Kind::cloud).is_some();
+        let touched = plan.actions.values().filter(is_here).filter(in_cloud).filter(|action| action.verb.is_work());
+        let touched: Vec<_> = touched.collect();
         let interest =
             Interest { kinds: touched.iter().map(|action| action.kind.clone()).collect(), ..Interest::default() };
         let view =
@@ -151,7 +164,7 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
         for action in touched {
             let seen = action.id.as_ref().and_then(|id| view.objects.get(&action.kind)?.get(id));
             let now: Fields = seen.map(|seen| seen.attrs.clone()).unwrap_or_default();
-            if now != action.live && action.verb != Verb::Forget {
+            if shown(&now) != shown(&action.live) && action.verb != Verb::Forget {
                 return Err(stale(format!("{} has changed since", action.address)));
             }
         }
@@ -168,6 +181,11 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
         resolution: Resolution::default(),
         plan: saved.plan,
     })
+}
+
+/// What a service shows of an object: the secrets that the state added are not among that.
+fn shown(attributes: &Fields) -> Vec<(&String, &Value)> {
+    attributes.iter().filter(|(_, value)| !matches!(value, Value::Secret(_))).collect()
 }
 
 async fn sign_in(settings: &Settings, saved: &SavedPlan) -> Result<BTreeMap<SiteAlias, Session>, Error> {

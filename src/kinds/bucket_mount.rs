@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::attachment::check_path;
 use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, is_set, unmounting};
-use super::kind::{DerivedPart, Kind, Mistake, Place};
+use super::kind::{DerivedPart, Kind, Mark, Mistake, Place};
 use super::mount::NOT_MOUNTED;
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::guest::bucket::{self, Bucket, Tool};
@@ -111,8 +111,8 @@ impl Kind for BucketMount {
         Place::Guest(&BucketMount)
     }
 
-    fn told_by(&self) -> Option<&'static str> {
-        Some("bucket")
+    fn told_by(&self) -> Option<Mark> {
+        Some(Mark::Field("bucket"))
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::guest::GuestKind;
+use super::local::LocalKind;
 use super::schema::{OnChange, RefChange, Schema};
 use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
@@ -122,6 +123,26 @@ pub struct Refused {
     pub message: String,
 }
 
+/// A secret that anole makes for an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// The attribute that it becomes.
+    pub attribute: &'static str,
+    /// How many characters it has.
+    pub length: usize,
+    /// The characters that it is made of.
+    pub alphabet: String,
+}
+
+/// What tells a block of a kind from others of the same section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// It has this field: an attachment of a bucket names one.
+    Field(&'static str),
+    /// This field holds this word: `type: ec2`.
+    Word(&'static str, &'static str),
+}
+
 /// A resource that a declared one brings with it: a server's port, a network's subnet.
 #[derive(Debug, Clone)]
 pub struct DerivedPart {
@@ -159,6 +180,8 @@ pub struct OpCx<'a> {
     pub address: &'a Address,
     /// What to write on what is created.
     pub stamp: &'a Stamp,
+    /// The secrets that anole made for what is created, by [`Kind::makes`].
+    pub secrets: &'a Fields,
     /// Ids of the parts of resources that this one names, by address: a floating IP asks for its server's ports.
     pub ids: &'a BTreeMap<Address, RemoteId>,
 }
@@ -184,6 +207,8 @@ pub enum Place {
     Cloud(&'static dyn CloudKind),
     /// Inside a server.
     Guest(&'static dyn GuestKind),
+    /// On this machine, or nowhere but in the state.
+    Local(&'static dyn LocalKind),
 }
 
 /// A kind of resource: its table, and what is pure about it. See the module's invariants.
@@ -204,9 +229,26 @@ pub trait Kind: Send + Sync + 'static {
         if let Place::Guest(kind) = self.place() { Some(kind) } else { None }
     }
 
-    /// The field that tells a block of this kind from others of the same section: an attachment of a bucket names one.
-    fn told_by(&self) -> Option<&'static str> {
+    /// The half of it that works on this machine, if that is where its objects are.
+    fn local(&self) -> Option<&'static dyn LocalKind> {
+        if let Place::Local(kind) = self.place() { Some(kind) } else { None }
+    }
+
+    /// What tells a block of this kind from others of the same section.
+    fn told_by(&self) -> Option<Mark> {
         None
+    }
+
+    /// Whether its objects are on a site, so that a block must say on which where there are several.
+    fn is_on_a_site(&self) -> bool {
+        true
+    }
+
+    /// The secrets that anole makes for an object with these (bound) fields. They are in the state, sealed, before
+    /// anything is asked of a service.
+    fn makes(&self, fields: &Fields) -> Vec<Recipe> {
+        let _ = fields;
+        Vec::new()
     }
 
     /// Whether objects of this kind can be made and unmade; others are only looked up.

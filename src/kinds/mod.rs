@@ -2,6 +2,7 @@
 
 pub mod attachment;
 pub mod bucket_mount;
+pub mod credential;
 pub mod flavor;
 pub mod floating_ip;
 pub mod guest;
@@ -9,6 +10,7 @@ pub mod image;
 pub mod keypair;
 pub mod kind;
 pub mod lease;
+pub mod local;
 mod metadata;
 pub mod mount;
 pub mod network;
@@ -22,12 +24,18 @@ pub mod server;
 pub mod subnet;
 pub mod volume;
 
+use kind::Mark;
 pub use kind::{CloudKind, Kind};
 
 /// Every kind, in the order in which a plan shows them.
 pub static KINDS: &[&dyn Kind] = &[
     &lease::Lease,
     &keypair::Keypair,
+    &credential::application::ApplicationCredential,
+    &credential::ec2::Ec2Credential,
+    &credential::given::GivenCredential,
+    &credential::random::RandomSecret,
+    &credential::file::CredentialFile,
     &security_group::SecurityGroup,
     &network::Network,
     &subnet::Subnet,
@@ -55,10 +63,13 @@ fn of_section(section: &str) -> impl Iterator<Item = &'static dyn Kind> {
     KINDS.iter().copied().filter(move |kind| !section.is_empty() && kind.schema().section == section)
 }
 
-/// The kind that a block of that section declares, by the fields that it has.
-pub fn declared(section: &str, has: impl Fn(&str) -> bool) -> Option<&'static dyn Kind> {
-    let told = of_section(section).find(|kind| kind.told_by().is_some_and(&has));
-    told.or_else(|| of_section(section).next())
+/// The kind that a block of that section declares, by the marks that it bears. Of several, that of a field counts.
+pub fn declared(section: &str, bears: impl Fn(Mark) -> bool) -> Option<&'static dyn Kind> {
+    let told = |kind: &&dyn Kind, by_field: bool| {
+        kind.told_by().is_some_and(|mark| matches!(mark, Mark::Field(_)) == by_field && bears(mark))
+    };
+    let by_field = of_section(section).find(|kind| told(kind, true));
+    by_field.or_else(|| of_section(section).find(|kind| told(kind, false))).or_else(|| of_section(section).next())
 }
 
 /// The sections of a spec that declare resources.

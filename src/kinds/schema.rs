@@ -132,6 +132,8 @@ pub enum Type {
     Verbatim,
     /// A path to a file of text; `~` and the spec's folder are understood. Canonical: the content.
     File,
+    /// The name of a variable of the environment. Canonical: what it holds, as a secret.
+    EnvVar,
     /// A path to a file or a folder, whatever it holds. Canonical: a map of its absolute `path` and its `digest`.
     Tree,
     /// Another object.

@@ -193,6 +193,27 @@ impl Value {
         }
     }
 
+    /// Calls `visit` on every secret, at any depth, to change it.
+    pub fn visit_secrets_mut(&mut self, visit: &mut impl FnMut(&mut Secret)) {
+        match self {
+            Self::Secret(secret) => visit(secret),
+            Self::List(items) => items.iter_mut().for_each(|item| item.visit_secrets_mut(visit)),
+            Self::Map(fields) => fields.values_mut().for_each(|value| value.visit_secrets_mut(visit)),
+            _ => {}
+        }
+    }
+
+    /// Whether there is a secret in it, at any depth.
+    #[must_use]
+    pub fn holds_secret(&self) -> bool {
+        match self {
+            Self::Secret(_) => true,
+            Self::List(items) => items.iter().any(Self::holds_secret),
+            Self::Map(fields) => fields.values().any(Self::holds_secret),
+            _ => false,
+        }
+    }
+
     /// Plain JSON for a request body: references become their ids. `None` while anything is unknown.
     #[must_use]
     pub fn to_plain(&self) -> Option<Json> {
@@ -278,7 +299,11 @@ impl From<Value> for Json {
                 marked("ref", serde_json::json!({ "kind": kind, "resource": address, "lookup": text, "id": id }))
             }
             Value::Secret(secret) => {
-                marked("secret", serde_json::json!({ "source": secret.source(), "digest": secret.digest() }))
+                let mut body = serde_json::json!({ "source": secret.source(), "digest": secret.digest() });
+                if let Some(sealed) = secret.sealed() {
+                    body["sealed"] = sealed.into();
+                }
+                marked("secret", body)
             }
             Value::Template(template) => marked("template", Self::String(template.to_string())),
             Value::Unknown(address) => marked("unknown", Self::String(address.to_string())),
@@ -313,7 +338,8 @@ fn marked_value(what: &str, body: &Json) -> Result<Value, String> {
         "map" => Ok(Value::Map(read_fields(body.as_object().cloned().ok_or("`map` holds no mapping")?)?)),
         "secret" => {
             let field = |name: &str| body.get(name).and_then(Json::as_str).ok_or("a secret without its digest");
-            Ok(Value::Secret(Secret::remembered(field("source")?, field("digest")?.to_owned())))
+            let sealed = body.get("sealed").and_then(Json::as_str).map(str::to_owned);
+            Ok(Value::Secret(Secret::remembered(field("source")?, field("digest")?.to_owned()).with_sealed(sealed)))
         }
         "ref" => {
             let field = |name: &str| body.get(name).and_then(Json::as_str).map(str::to_owned);

@@ -1,6 +1,6 @@
 //! Puts known ids and attributes in the place of references; what is not known yet stays unknown.
 
-use crate::model::{Address, Fields, Part, PathSegment, Reference, RemoteId, Target, Template, Value};
+use crate::model::{Address, Fields, Part, PathSegment, Piece, Reference, RemoteId, Secret, Target, Template, Value};
 
 /// What is known of other resources while a value is bound.
 pub trait Known {
@@ -48,28 +48,58 @@ fn bind_template(template: &Template, known: &dyn Known) -> Value {
     if let [Part::Attribute { address, path, all }] = template.0.as_slice() {
         return attribute(address, path, *all, known);
     }
-    let mut text = String::new();
+    let mut words = Vec::new();
     for part in &template.0 {
-        match part {
-            Part::Text(literal) => text.push_str(literal),
+        let word = match part {
+            Part::Text(literal) => literal.clone(),
             Part::Attribute { address, path, all } => match attribute(address, path, *all, known) {
-                Value::String(word) => text.push_str(&word),
-                Value::Int(number) => text.push_str(&number.to_string()),
-                Value::Bool(flag) => text.push_str(if flag { "true" } else { "false" }),
+                Value::String(word) => word,
+                Value::Int(number) => number.to_string(),
+                Value::Bool(flag) => flag.to_string(),
                 Value::Unknown(address) => return Value::Unknown(address),
-                Value::Ref(Reference { id: Some(id), .. }) => text.push_str(&id.0),
+                Value::Ref(Reference { id: Some(id), .. }) => id.0,
+                Value::Secret(secret) => {
+                    words.push(Word::Hidden(secret));
+                    continue;
+                }
                 _ => return Value::Unknown(address.clone()),
             },
-        }
+        };
+        words.push(Word::Open(word));
     }
-    Value::String(text)
+    together(&words)
+}
+
+/// A part of a template, bound.
+enum Word {
+    Open(String),
+    Hidden(Secret),
+}
+
+/// The whole text: a secret, where there is one in it.
+fn together(words: &[Word]) -> Value {
+    let pieces: Vec<Piece<'_>> = words
+        .iter()
+        .map(|word| match word {
+            Word::Open(text) => Piece::Open(text),
+            Word::Hidden(secret) => Piece::Hidden(secret),
+        })
+        .collect();
+    let open: Option<String> =
+        pieces.iter().map(|piece| if let Piece::Open(text) = piece { Some(*text) } else { None }).collect();
+    open.map_or_else(|| Value::Secret(Secret::composed(&pieces)), Value::String)
 }
 
 fn attribute(address: &Address, path: &[PathSegment], all: bool, known: &dyn Known) -> Value {
+    let lent = |address: &Address| {
+        let mut value = known.attribute(address, path);
+        value.visit_secrets_mut(&mut |secret| *secret = secret.lent());
+        value
+    };
     if !all {
-        return known.attribute(address, path);
+        return lent(address);
     }
-    let items: Vec<_> = known.instances(address).iter().map(|instance| known.attribute(instance, path)).collect();
+    let items: Vec<_> = known.instances(address).iter().map(lent).collect();
     match items.iter().find_map(|item| if let Value::Unknown(address) = item { Some(address) } else { None }) {
         Some(address) => Value::Unknown(address.clone()),
         None => Value::List(items),

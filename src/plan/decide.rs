@@ -20,6 +20,7 @@ use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, Reference, SiteAlias, Target, Value};
 use crate::observe::{Inside, Observed};
 use crate::resolve::{Desired, Resource, needs_of};
+use crate::state::sealing::carry;
 use crate::state::{Origin, ResourceState, State, Status};
 
 /// The pass's inputs, and what is decided so far.
@@ -333,9 +334,9 @@ impl<'a> Planner<'a> {
             Verb::Await
         } else if let Status::Failed(why) = &record.status {
             // What failed inside a server is done again; what failed in the cloud and was mended there is looked at.
-            match case.kind.guest() {
-                Some(_) => reasons.push(Reason::Failed { why: why.clone() }),
-                None => reasons.push(Reason::Refreshed),
+            match case.kind.cloud() {
+                None => reasons.push(Reason::Failed { why: why.clone() }),
+                Some(_) => reasons.push(Reason::Refreshed),
             }
             Verb::Await
         } else if !changes.is_empty() {
@@ -414,10 +415,19 @@ impl<'a> Planner<'a> {
                 created_at: None,
             });
         }
-        if let Some(kind) = kinds::by_name(&record.kind).and_then(Kind::guest) {
+        let kind = kinds::by_name(&record.kind);
+        if let Some(kind) = kind.and_then(Kind::guest) {
             return self.inside(kind, record);
         }
+        if kind.and_then(Kind::local).is_some() {
+            let mut attrs = record.attributes.clone();
+            let shown =
+                self.state.find(&record.kind, &record.id).and_then(|(address, _)| self.observed.here.get(address));
+            attrs.extend(shown.cloned().into_iter().flatten());
+            return Some(as_recorded(record, attrs));
+        }
         let mut seen = self.observed.object(&record.site, &record.kind, &record.id).cloned()?;
+        carry(&record.attributes, &mut seen.attrs);
         if let Some(kind) = kinds::by_name(&record.kind) {
             kind.complete(&record.applied, &mut seen.attrs);
         }
@@ -443,16 +453,7 @@ impl<'a> Planner<'a> {
             }
             _ => record.attributes.clone(),
         };
-        Some(Seen {
-            id: record.id.clone(),
-            name: String::new(),
-            attrs,
-            status: String::new(),
-            fault: None,
-            stamp: None,
-            user_id: None,
-            created_at: None,
-        })
+        Some(as_recorded(record, attrs))
     }
 
     /// Whether what this kind does inside servers of the site is really done.
@@ -530,6 +531,20 @@ impl Case<'_> {
             in_guest: self.in_guest(verb),
             recorded_only: self.recorded_only,
         }
+    }
+}
+
+/// An object that no service shows, with these attributes.
+fn as_recorded(record: &ResourceState, attrs: Fields) -> Seen {
+    Seen {
+        id: record.id.clone(),
+        name: String::new(),
+        attrs,
+        status: String::new(),
+        fault: None,
+        stamp: None,
+        user_id: None,
+        created_at: None,
     }
 }
 

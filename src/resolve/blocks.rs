@@ -94,7 +94,7 @@ impl<'a> Builder<'a> {
         each: Option<&Each>,
     ) -> Vec<Resource> {
         let schema = kind.schema();
-        let site = self.site(block, each);
+        let site = self.site(block, kind, each);
         let key = block.address.name.clone();
         let what = format!("a {}", schema.kind.replace('_', " "));
         let (spec, inputs, instances) = (self.spec, self.inputs, self.instances);
@@ -177,7 +177,7 @@ impl<'a> Builder<'a> {
         resources
     }
 
-    fn site(&mut self, block: &Block, each: Option<&Each>) -> Option<SiteAlias> {
+    fn site(&mut self, block: &Block, kind: &'static dyn Kind, each: Option<&Each>) -> Option<SiteAlias> {
         let named = match (&block.site, &self.spec.default_site) {
             (Some(site), _) => {
                 let scope = self.scope(None, Some(&block.address.name), each);
@@ -197,7 +197,7 @@ impl<'a> Builder<'a> {
                 None
             }
             Some((alias, _)) => Some(alias),
-            None if sites.len() == 1 => sites.keys().next().cloned(),
+            None if sites.len() == 1 || (!sites.is_empty() && !kind.is_on_a_site()) => sites.keys().next().cloned(),
             None if sites.is_empty() => Some(SiteAlias("default".to_owned())),
             None => {
                 let names = sites.keys().map(|alias| alias.0.as_str()).collect::<Vec<_>>().join("`, `");

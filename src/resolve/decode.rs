@@ -108,6 +108,9 @@ impl Decoder<'_> {
                 }
                 Ok(Text::Known(secret @ Value::Secret(_))) => Some(secret),
                 Ok(Text::Known(value)) => self.typed(&to_node(&value, node.span), ty, true),
+                Ok(Text::Later(template)) if !self.write_only && text::names_secret(&template, &self.scope) => {
+                    self.fail(text::misplaced_secret(&template.to_string(), node.span))
+                }
                 Ok(Text::Later(template)) => self.later(template, ty, node.span),
                 Err(error) => self.fail(error),
             };
@@ -123,7 +126,7 @@ impl Decoder<'_> {
             Type::List(_) | Type::Set(_) => Some(template),
             _ if is_list => self.fail(text::not_one(span)),
             Type::Short(name, _) => Some(Value::Map([((*name).to_owned(), template)].into())),
-            Type::Struct(_) | Type::NamedList(_) | Type::File | Type::Tree => self.fail(
+            Type::Struct(_) | Type::NamedList(_) | Type::File | Type::Tree | Type::EnvVar => self.fail(
                 Diagnostic::error(
                     "known-too-late",
                     span,
@@ -173,6 +176,7 @@ impl Decoder<'_> {
             Type::Verbatim => self.verbatim(node),
             Type::File => self.file(node),
             Type::Tree => self.tree(node),
+            Type::EnvVar => self.variable(node),
         }
     }
 
@@ -343,6 +347,20 @@ impl Decoder<'_> {
                 ("digest".to_owned(), Value::text(digest)),
             ]))),
             Err(why) => self.unreadable(&path, &why, node.span),
+        }
+    }
+
+    /// What a variable of the environment holds.
+    fn variable(&mut self, node: &Node) -> Option<Value> {
+        let Yaml::String(name) = &node.value else {
+            return self.wrong(node, "the name of a variable of the environment");
+        };
+        match self.scope.env.get(name).filter(|value| !value.is_empty()) {
+            Some(value) => Some(Value::Secret(Secret::new(format!("env.{name}"), value.clone()))),
+            None => self.fail(
+                Diagnostic::error("unset-environment", node.span, format!("the environment has no `{name}`"))
+                    .help(format!("set it (`export {name}=…`): it is read by every plan and apply, and kept nowhere")),
+            ),
         }
     }
 

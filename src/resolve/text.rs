@@ -153,11 +153,24 @@ pub fn read_static(text: &str, span: Span, scope: &Scope<'_>) -> Result<Value, D
     }
 }
 
+/// Whether a text names an attribute that is a secret.
+#[must_use]
+pub fn names_secret(template: &Template, scope: &Scope<'_>) -> bool {
+    template.0.iter().any(|part| {
+        let Part::Attribute { address, path, .. } = part else { return false };
+        let declared = scope.spec.blocks.iter().find(|declared| declared.address == address.block());
+        let (Some(kind), Some(name)) = (declared.and_then(Block::kind), path.first()) else { return false };
+        let schema = kind.schema();
+        schema.attribute(name).is_some_and(|attribute| attribute.secret)
+            || schema.field(name).is_some_and(|field| field.sensitive)
+    })
+}
+
 /// A sensitive value where others would see it.
 #[must_use]
 pub fn misplaced_secret(source: &str, span: Span) -> Diagnostic {
     Diagnostic::error("misplaced-secret", span, format!("`{source}` is sensitive and would be shown here"))
-        .help("a sensitive variable may stand in a server's `user_data` and a script's `env`; other fields are shown")
+        .help("a secret may stand in a server's `user_data` and a script's `env`; other fields are shown")
 }
 
 /// A scalar as text within other text.

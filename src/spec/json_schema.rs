@@ -11,6 +11,7 @@ use serde_json::{Map, json};
 use super::names::MAX_NAME;
 use super::parse::MAX_INSTANCES;
 use super::{Node, Yaml};
+use crate::kinds::kind::Mark;
 use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type, Writer};
 use crate::kinds::server::SSH;
 use crate::kinds::{self, Kind};
@@ -28,11 +29,16 @@ pub fn json_schema(kinds: &[&'static Schema]) -> Json {
         let item = json!({ "$ref": format!("#/$defs/{}", kind.kind) });
         let told_by = kinds::by_name(kind.kind).and_then(Kind::told_by);
         match (sections.get_mut(kind.section), told_by) {
-            // Another kind of the section, told by a field.
-            (Some(section), Some(field)) => {
+            // Another kind of the section, told by a mark.
+            (Some(section), Some(mark)) => {
                 let others = section["additionalProperties"].take();
-                section["additionalProperties"] =
-                    json!({ "if": { "required": [field] }, "then": item, "else": others });
+                let bears = match mark {
+                    Mark::Field(field) => json!({ "required": [field] }),
+                    Mark::Word(field, word) => {
+                        json!({ "required": [field], "properties": { field: { "const": word } } })
+                    }
+                };
+                section["additionalProperties"] = json!({ "if": bears, "then": item, "else": others });
             }
             _ => drop(sections.insert(kind.section.to_owned(), section(kind.doc, item))),
         }
@@ -294,7 +300,7 @@ fn plain(ty: &Type) -> Vec<Json> {
         Type::Cidr => vec![pattern(r"^\s*[0-9A-Fa-f:.]+/[0-9]{1,3}\s*$", "192.168.1.0/24")],
         Type::Ip => vec![pattern(r"^\s*[0-9A-Fa-f:.]+\s*$", "192.168.1.11")],
         Type::Ports => vec![integer(1, 65_535), pattern(r"^\s*[0-9]{1,5}\s*(-\s*[0-9]{1,5}\s*)?$", "9000-9001")],
-        Type::Verbatim | Type::File | Type::Tree => vec![json!({ "type": "string", "minLength": 1 })],
+        Type::Verbatim | Type::File | Type::Tree | Type::EnvVar => vec![json!({ "type": "string", "minLength": 1 })],
         Type::TextOrFile | Type::LocalPath => vec![json!({ "type": "string" })],
         Type::Ref(_) => vec![json!({ "type": "string", "minLength": 1 }), json!({ "type": "integer" })],
         Type::List(item) | Type::Set(item) => vec![json!({ "type": "array", "items": any_of(item) })],

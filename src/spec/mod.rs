@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Span;
+use crate::kinds::kind::Mark;
 use crate::kinds::{self, Kind};
 use crate::model::{Address, SiteAlias};
 
@@ -226,7 +227,12 @@ impl Block {
     /// The kind that it declares.
     #[must_use]
     pub fn kind(&self) -> Option<&'static dyn Kind> {
-        kinds::declared(&self.address.section, |field| self.fields.iter().any(|(key, _)| key.text == field))
+        kinds::declared(&self.address.section, |mark| match mark {
+            Mark::Field(field) => self.fields.iter().any(|(key, _)| key.text == field),
+            Mark::Word(field, word) => {
+                self.fields.iter().any(|(key, node)| key.text == field && node.value == Yaml::String(word.to_owned()))
+            }
+        })
     }
 }
 

@@ -313,7 +313,7 @@ impl Error {
             }
             Self::BadLocation { .. } => "give a path, or file:///absolute/path/name.json".to_owned(),
             Self::KeyMissing { .. } | Self::BadSecret { .. } => {
-                "only the secrets are lost: the rest of the state is sound. Bring the key or passphrase back, or give the value anew".to_owned()
+                "only the secrets are lost: the rest of the state is sound. Bring the key or passphrase back, or have what they belong to made anew with `--replace`".to_owned()
             }
             Self::BadKeyFile { .. } => "restore it from a backup; moved away, a new one is made and only the sealed secrets are lost".to_owned(),
             Self::NoSuchResource { near: Some(near), .. } => format!("did you mean {near}?"),

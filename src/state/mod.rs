@@ -27,6 +27,7 @@ pub mod format;
 pub mod journal;
 pub mod lock;
 pub mod recover;
+pub mod sealing;
 pub mod secrets;
 pub mod store;
 #[cfg(test)]

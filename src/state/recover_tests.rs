@@ -226,7 +226,11 @@ impl Bench {
         let lookups =
             self.lookups.iter().map(|(kind, seen)| (((*kind).to_owned(), seen.name.clone()), vec![seen.clone()]));
         let view = SiteView { identity, objects, lookups: lookups.collect(), guests: Default::default() };
-        let observed = Observed { at: jiff::Timestamp::UNIX_EPOCH, sites: BTreeMap::from([("kvm".into(), view)]) };
+        let observed = Observed {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            sites: BTreeMap::from([("kvm".into(), view)]),
+            here: BTreeMap::new(),
+        };
         let (lineage, fresh_lineage) = (self.lineage, "ffffffffffffffff");
         recover(&Sources { desired: &desired, observed: &observed, kinds: by_name, lineage, fresh_lineage })
     }

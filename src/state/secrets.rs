@@ -26,9 +26,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, pbkdf2};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
-use super::{Error, Loaded};
+use super::Error;
 use crate::hex;
-use crate::model::{Json, Value};
 
 /// How every sealed secret starts.
 const PREFIX: &str = "anole-sealed:1:";
@@ -50,20 +49,18 @@ type KeyBytes = SecretBox<[u8; KEY_LENGTH]>;
 pub enum Place<'a> {
     /// A sensitive variable.
     Variable(&'a str),
-    /// A field or attribute of the resource whose stamp has this unique id.
-    Field {
-        /// The unique id.
-        uid: &'a str,
-        /// The field or attribute.
-        field: &'a str,
-    },
+    /// A kept secret, by its source: `<unique id>/<attribute>`.
+    Kept(&'a str),
+    /// An output with a secret in it.
+    Output(&'a str),
 }
 
 impl std::fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Variable(name) => write!(f, "var.{name}"),
-            Self::Field { uid, field } => write!(f, "{uid}/{field}"),
+            Self::Kept(source) => f.write_str(source),
+            Self::Output(name) => write!(f, "outputs.{name}"),
         }
     }
 }
@@ -228,35 +225,6 @@ impl Vault {
     }
 }
 
-/// Seals every secret of a state anew, with the keys of `to`: after [`rotate`], or to move between key file and
-/// passphrase. Nothing is changed unless all of them open.
-///
-/// # Errors
-/// When a secret does not open.
-pub fn reseal(loaded: &Loaded, from: &mut Vault, to: &mut Vault) -> Result<Loaded, Error> {
-    let mut loaded = loaded.clone();
-    let mut again = |place: Place<'_>, text: &mut String| -> Result<(), Error> {
-        if is_sealed(text) {
-            *text = to.seal(place, &from.open(place, text)?)?;
-        }
-        Ok(())
-    };
-    for (name, value) in &mut loaded.state.variables {
-        if let Json::String(text) = value {
-            again(Place::Variable(name), text)?;
-        }
-    }
-    let open = loaded.open.values_mut().map(|intent| &mut *intent.resource);
-    for resource in loaded.state.resources.values_mut().chain(open) {
-        for (field, value) in resource.applied.iter_mut().chain(&mut resource.attributes) {
-            if let Value::String(text) = value {
-                again(Place::Field { uid: &resource.uid, field }, text)?;
-            }
-        }
-    }
-    Ok(loaded)
-}
-
 /// Adds a new key to a key file, which seals from now on, and returns its id. The older keys stay, because other
 /// states may need them.
 ///
@@ -372,7 +340,6 @@ fn sync_folder(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::State;
 
     const TOKEN: Place<'static> = Place::Variable("token");
 
@@ -395,7 +362,7 @@ mod tests {
         assert!(is_sealed(&sealed) && !sealed.contains("hunter2"));
         assert_ne!(sealed, vault("a").seal(TOKEN, &secret("hunter2")).unwrap(), "a nonce was used twice");
         assert_eq!(vault("a").open(TOKEN, &sealed).unwrap().expose_secret(), "hunter2");
-        let other = Place::Field { uid: "0123", field: "token" };
+        let other = Place::Kept("0123/token");
         assert!(matches!(vault("a").open(other, &sealed), Err(Error::BadSecret { .. })));
         assert!(matches!(vault("b").open(TOKEN, &sealed), Err(Error::BadSecret { .. })));
         let last = sealed.len() - 1;
@@ -415,22 +382,17 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(vault().open(TOKEN, &old).unwrap().expose_secret(), "one");
 
-        let mut loaded = Loaded::new(State::new("block", "a".to_owned()));
-        loaded.state.variables.insert("token".to_owned(), Json::String(old.clone()));
-        loaded.state.variables.insert("plain".to_owned(), Json::from("x"));
-        let resealed = reseal(&loaded, &mut vault(), &mut vault()).unwrap();
-        let new = resealed.state.variables["token"].as_str().unwrap();
+        let new = vault().seal(TOKEN, &secret("one")).unwrap();
         assert!(new.contains(&id) && !old.contains(&id));
-        assert_eq!(resealed.state.variables["plain"], "x");
 
         std::fs::remove_file(&path).unwrap();
-        let error = vault().open(TOKEN, new).unwrap_err();
+        let error = vault().open(TOKEN, &new).unwrap_err();
         assert!(matches!(&error, Error::KeyMissing { key, .. } if key.contains(&id)), "{error}");
         std::fs::write(&path, "00\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(vault().open(TOKEN, new), Err(Error::BadKeyFile { .. })));
+        assert!(matches!(vault().open(TOKEN, &new), Err(Error::BadKeyFile { .. })));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(vault().open(TOKEN, new).unwrap_err().to_string().contains("chmod 600"));
+        assert!(vault().open(TOKEN, &new).unwrap_err().to_string().contains("chmod 600"));
     }
 
     #[test]

@@ -1,0 +1,60 @@
+//! A step on this machine: record, do, record.
+//!
+//! Invariant: what is about to be done, and every secret that is made for it, stands in the state before anything is
+//! done; so whatever a crash leaves is known, and done again or undone by the next apply.
+
+use super::end::{End, StepError};
+use super::step::Running;
+use crate::cloud::Session;
+use crate::kinds::local::{LocalCx, LocalKind};
+use crate::model::RemoteId;
+use crate::plan::StepOperation;
+use crate::state::sealing::carry;
+use crate::state::{Entry, ResourceState, Status};
+
+impl Running<'_> {
+    /// Carries a step out that is done on this machine.
+    pub(super) async fn run_here(
+        &self,
+        kind: &'static dyn LocalKind,
+        operation: StepOperation,
+    ) -> Result<End, StepError> {
+        match operation {
+            StepOperation::Create | StepOperation::Await | StepOperation::Update => self.put_here(kind).await,
+            StepOperation::Delete => self.remove_here(kind).await,
+            StepOperation::Record => self.record_only().await,
+            StepOperation::LetGo => Err(StepError::Misfit(format!("{} cannot let go", self.action.address))),
+        }
+    }
+
+    async fn put_here(&self, kind: &'static dyn LocalKind) -> Result<End, StepError> {
+        let (session, fields) = (self.session()?, self.bound()?);
+        // One that was begun keeps its id, and with it the secrets that were made for it.
+        let begun = self.shared.ledger.read(|loaded| loaded.state.resources.get(&self.action.address).cloned());
+        let uid = begun.as_ref().map_or_else(|| self.shared.ids.hex(6), |record| record.uid.clone());
+        let mut attributes = self.make_secrets(kind, &fields, &uid);
+        if let Some(begun) = &begun {
+            attributes.extend(begun.attributes.clone());
+        }
+        let id = begun.map_or_else(|| RemoteId(uid.clone()), |record| record.id);
+        let record = ResourceState { attributes, ..self.record(id, uid, &fields) };
+        self.put_record(record.clone()).await?;
+        let mut attributes = kind.put(&self.local_cx(&session), &fields)?;
+        let record = self.record_of_state()?;
+        carry(&record.attributes, &mut attributes);
+        self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
+        Ok(End::Done)
+    }
+
+    fn local_cx<'a>(&'a self, session: &'a Session) -> LocalCx<'a> {
+        LocalCx { address: &self.action.address, session, home: self.shared.home.as_deref() }
+    }
+
+    async fn remove_here(&self, kind: &'static dyn LocalKind) -> Result<End, StepError> {
+        let record = self.record_of_state()?;
+        let session = self.session_of(&record.site)?;
+        kind.remove(&self.local_cx(&session), &record.applied)?;
+        self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
+        Ok(End::Done)
+    }
+}
