@@ -1,21 +1,20 @@
 //! `anole state …`.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::{Args, Subcommand, ValueHint};
 use jiff::Timestamp;
 
 use super::Context;
 use crate::engine;
-use crate::model::RemoteId;
+use crate::guest::PinnedKey;
+use crate::model::{Address, RemoteId, Value};
+use crate::ssh::HostKey;
 use crate::state::{self, Entry, Holder, Loaded, Origin, ResourceState, StateStore, Status, edit, format};
 use crate::ui::error::Exit;
 use crate::ui::{CliError, Styles, table};
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand, ValueHint};
-
-use crate::model::Address;
 
 /// Look at, and repair, what anole remembers of a stack
 #[derive(Debug, Clone, Args)]
@@ -71,6 +70,15 @@ pub enum StateCommand {
     },
     /// Seal the state's secrets with a new key; the older ones stay in the key file, for other states and for backups
     RotateKey,
+    /// Remember a server's host key, in place of the one that is remembered: you looked at it on the server itself
+    TrustKey {
+        /// The server: servers.node
+        #[arg(value_name = "SERVER")]
+        server: Address,
+        /// The whole public key, quoted: 'ssh-ed25519 AAAA…'
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
     /// Print the state file
     Pull,
     /// Replace the state by a file, which `pull` printed and somebody repaired
@@ -148,6 +156,7 @@ pub async fn run(args: StateArgs, cx: &Context) -> Result<Exit, CliError> {
         }
         StateCommand::Rm { addresses, yes } => return remove(cx, (&*store, &stack), &addresses, yes),
         StateCommand::ForgetKey { server } => return forget_key(cx, (&*store, &stack), &server),
+        StateCommand::TrustKey { server, key } => return trust_key(cx, (&*store, &stack), &server, &key),
         StateCommand::Pull => {
             let loaded = existing(cx, &*store, &stack)?;
             let text = format::write(&loaded).map_err(|error| cx.failed(error.into()))?;
@@ -198,6 +207,31 @@ fn forget_key(cx: &Context, (store, stack): (&dyn StateStore, &str), server: &Ad
     loaded.state.guest.host_keys.remove(&id);
     write(cx, &mut *writer, &mut loaded)?;
     cx.console.tell(&format!("The host key of {server} is forgotten.\n"));
+    Ok(Exit::Success)
+}
+
+fn trust_key(
+    cx: &Context,
+    (store, stack): (&dyn StateStore, &str),
+    server: &Address,
+    key: &str,
+) -> Result<Exit, CliError> {
+    let key = HostKey::parse(key).ok_or_else(|| {
+        CliError::new(format!("`{key}` is not a public key"))
+            .hint("it is two words, `ssh-ed25519 AAAA…`, in quotes; `ssh-keyscan ADDRESS` prints what a server shows")
+    })?;
+    let holder = Holder::current("anole state trust-key");
+    let mut writer = store.lock(&holder, Duration::ZERO).map_err(|error| cx.failed(error.into()))?;
+    let mut loaded = writer.load().map_err(|error| cx.failed(error.into()))?.ok_or_else(|| no_state(store, stack))?;
+    let record = edit::show(&loaded.state, server).map_err(|error| cx.failed(error.into()))?.clone();
+    if record.kind != "server" {
+        return Err(CliError::new(format!("{server} is not a server")));
+    }
+    let image = record.attributes.get("image").and_then(Value::as_id).map(|id| id.0.clone());
+    let fingerprint = key.fingerprint();
+    loaded.state.guest.host_keys.insert(record.id, PinnedKey { key: key.to_string(), image });
+    write(cx, &mut *writer, &mut loaded)?;
+    cx.console.tell(&format!("{server} is known by {fingerprint} from now on.\n"));
     Ok(Exit::Success)
 }
 

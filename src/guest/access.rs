@@ -219,11 +219,16 @@ impl Guests {
     }
 }
 
-/// Says how a key that is remembered is forgotten, where it is the reason to refuse.
+/// Says how another key is trusted, where the one that was shown is the reason to refuse.
 fn with_way_out(error: GuestError, access: &Access) -> GuestError {
     match error {
-        GuestError::Ssh(mut error) if error.kind == ErrorKind::HostKey && access.pin.is_some() => {
-            let how = format!("`anole state forget-key {}` forgets the remembered key", access.label);
+        GuestError::Ssh(mut error) if error.kind == ErrorKind::HostKey => {
+            let Some(shown) = &error.shown else { return GuestError::Ssh(error) };
+            let how = format!(
+                "if the server's own console shows the same key (`cat /etc/ssh/ssh_host_*_key.pub`), trust it: `anole state \
+                 trust-key {} '{shown}'`",
+                access.label
+            );
             error.hint = Some(error.hint.map_or_else(|| how.clone(), |hint| format!("{hint}; {how}")));
             GuestError::Ssh(error)
         }

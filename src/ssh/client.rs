@@ -202,6 +202,7 @@ impl Dress {
             tried: error.tried.into_iter().map(clean).collect(),
             output: error.output.into_iter().map(clean).collect(),
             console: error.console.into_iter().map(clean).collect(),
+            shown: error.shown,
             hint: error.hint.map(clean),
             may_have_happened: error.may_have_happened,
         }

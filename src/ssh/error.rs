@@ -1,5 +1,7 @@
 //! What went wrong on the way to a server or on it, for whoever has to do something about it.
 
+use super::host_key::HostKey;
+
 /// What kind of failure it was, as far as the caller acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -53,6 +55,8 @@ pub struct SshError {
     pub output: Vec<String>,
     /// The end of the console log of a server that never could be used.
     pub console: Vec<String>,
+    /// The host key that the server showed, where that is the reason to refuse it.
+    pub shown: Option<Box<HostKey>>,
     /// What to do about it.
     pub hint: Option<String>,
     /// Whether the command, though this is an error, may have run, wholly or in part.
@@ -69,6 +73,7 @@ impl SshError {
             tried: Vec::new(),
             output: Vec::new(),
             console: Vec::new(),
+            shown: None,
             hint: None,
             may_have_happened: false,
         }

@@ -173,6 +173,10 @@ pub(super) enum Evidence<'a> {
 
 /// Whether a key that a host proved to hold is trusted.
 pub(super) fn judge(endpoint: &Endpoint, seen: &HostKey, evidence: &Evidence<'_>) -> Result<SeenKey, SshError> {
+    weigh(endpoint, seen, evidence).map_err(|error| SshError { shown: Some(Box::new(seen.clone())), ..error })
+}
+
+fn weigh(endpoint: &Endpoint, seen: &HostKey, evidence: &Evidence<'_>) -> Result<SeenKey, SshError> {
     let mut notice = None;
     let trust = match evidence {
         Evidence::Pin(pin) if *pin == seen => Trust::Pinned,
@@ -209,8 +213,8 @@ fn text(key: &HostKey) -> String {
 fn changed_pin(seen: &HostKey, pin: &HostKey) -> SshError {
     let message = format!("its host key changed: it showed {}, and {} is remembered", text(seen), text(pin));
     SshError::new(ErrorKind::HostKey, message).hint(
-        "if the server was rebuilt, or its keys made anew, compare the first fingerprint with its console log and \
-         forget the remembered key; if not, somebody else may be answering at this address: do not connect",
+        "unless the server was rebuilt, or its keys made anew, somebody else may be answering at this address: do not \
+         connect",
     )
 }
 
@@ -231,8 +235,8 @@ fn not_on_console(seen: &HostKey, console: &ConsoleKeys) -> SshError {
         console.fingerprints().join(", ")
     );
     SshError::new(ErrorKind::HostKey, message).hint(
-        "another machine may be answering at this address: check that the floating IP is bound to this server; if \
-         the server's keys were made anew since it booted, pin the new one",
+        "another machine may be answering at this address: check that the floating IP is bound to this server, and \
+         that nobody made the server's keys anew since it booted",
     )
 }
 

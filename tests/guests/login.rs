@@ -51,11 +51,18 @@ fn who_is_not_let_in_says_why_and_in_time() {
     lab.root("one", "rm /etc/ssh/ssh_host_*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh");
     lab.env.edit("spec.yaml", "path: /mnt/data", "path: /mnt/moved");
     let said = failure(&lab.env.anole("apply spec.yaml --yes").exits(1), "attachments.data/mount");
-    for part in ["its host key is not the one that is expected", "anole state forget-key servers.one"] {
-        assert!(said.contains(part), "`{part}` is not in: {said}");
-    }
+    let command = said.split('`').find(|part| part.starts_with("anole state trust-key servers.one 'ssh-ed25519 "));
+    let shown = command.and_then(|command| command.split('\'').nth(1)).unwrap_or_else(|| panic!("{said}")).to_owned();
+    assert!(said.contains("its host key changed: it showed SHA256:"), "{said}");
+    assert!(lab.ssh("one", "cat /etc/ssh/ssh_host_ed25519_key.pub").starts_with(&shown), "{shown}");
     assert_eq!(lab.ssh("one", "findmnt -rno TARGET | grep ^/mnt"), "/mnt/data", "nothing was done");
-    lab.env.anole("state forget-key servers.one -f spec.yaml --yes").exits(0);
+    // Forgetting the old one is not enough: the console still shows it.
+    lab.env.anole("state forget-key servers.one -f spec.yaml").exits(0);
+    let said = failure(&lab.env.anole("apply spec.yaml --yes").exits(1), "attachments.data/mount");
+    assert!(said.contains("is not among those on the server's console log") && said.contains(&shown), "{said}");
+    lab.env.anole("state trust-key servers.one nonsense -f spec.yaml").exits(1).says("`nonsense` is not a public key");
+    let mut trust = lab.env.command("state trust-key servers.one -f spec.yaml");
+    assert!(trust.arg(&shown).status().expect("the binary runs").success());
     lab.env.apply("spec.yaml");
     lab.env.has_no_changes("spec.yaml");
     // A server that anole itself makes again has another key, and that is right.

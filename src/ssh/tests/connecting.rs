@@ -68,7 +68,8 @@ async fn a_changed_key_is_refused_at_once() {
     assert_eq!(error.kind, ErrorKind::HostKey);
     let text = error.to_string();
     assert!(text.contains(&pin.fingerprint()) && text.contains(&peer.host_key.fingerprint()), "{text}");
-    assert!(error.hint.expect("a hint").contains("console log"));
+    assert!(error.hint.expect("a hint").contains("do not connect"));
+    assert_eq!(error.shown.as_deref(), Some(&peer.host_key));
     assert_eq!(peer.log(), [""; 0], "nothing was offered to it");
     assert_eq!(peer.connections(), 1, "waiting does not mend it");
 }
