@@ -15,7 +15,7 @@
 //! - Nothing happens between requests: a transition (BUILD to ACTIVE, a lease's end) is a moment written in the object and
 //!   carried out by the first request after it.
 //! - One request at a time, over all processes that have the folder open.
-//! - No password, token or secret is in the folder, only hashes of them.
+//! - No password, token or secret is in the folder, only hashes of them, and the key that EC2 secrets are made with.
 
 pub mod blazar;
 pub mod catalogue;
@@ -43,6 +43,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -144,6 +145,7 @@ struct Inner {
     options: Options,
     folder: PathBuf,
     opened: Mutex<(Store, State)>,
+    seal: hmac::Key,
     host: Option<Mutex<Host>>,
 }
 
@@ -166,8 +168,9 @@ impl Cloud {
             Guests::Qemu => Site::with_guests(options.profile, &whole),
         };
         let opened = Mutex::new(Store::open(folder, site)?);
+        let seal = keystone::ec2::open_key(folder)?;
         let host = (options.guests == Guests::Qemu).then(|| Mutex::new(Host::new(&whole, options.profile)));
-        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, host }) })
+        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, seal, host }) })
     }
 
     /// Whether its servers are machines, which take longer to answer for than documents.
@@ -259,10 +262,10 @@ impl Cloud {
 }
 
 impl Inner {
-    fn context<'a>(&self, call: &'a Call, state: &'a mut State, now: i64) -> Cx<'a> {
+    fn context<'a>(&'a self, call: &'a Call, state: &'a mut State, now: i64) -> Cx<'a> {
         let Options { profile, clock, .. } = self.options;
         let machines = self.host.is_some().then(|| self.machines());
-        Cx { call, state, now, clock, profile, machines, who: Who::default(), version: (0, 0) }
+        Cx { call, state, now, clock, profile, machines, seal: &self.seal, who: Who::default(), version: (0, 0) }
     }
 
     /// The folder of the machines.

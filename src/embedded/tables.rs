@@ -23,6 +23,8 @@ pub enum Table {
     Tokens,
     /// Keystone: application credentials.
     Credentials,
+    /// Keystone: EC2 credentials, by access key.
+    Ec2,
     /// Every project's changed quotas.
     Quotas,
     /// Nova: servers.
@@ -54,10 +56,11 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Clock,
         Self::Tokens,
         Self::Credentials,
+        Self::Ec2,
         Self::Quotas,
         Self::Servers,
         Self::Keypairs,
@@ -81,6 +84,7 @@ impl Table {
             Self::Clock => "clock",
             Self::Tokens => "tokens",
             Self::Credentials => "credentials",
+            Self::Ec2 => "ec2_credentials",
             Self::Quotas => "quotas",
             Self::Servers => "servers",
             Self::Keypairs => "keypairs",
@@ -114,7 +118,7 @@ impl Table {
             Self::Subnets => &["project_id", "network_id"],
             Self::Groups => &["project_id", "name"],
             Self::Keypairs => &["user_id"],
-            Self::Credentials => &["user_id"],
+            Self::Credentials | Self::Ec2 => &["user_id"],
             Self::Volumes | Self::Networks | Self::Routers | Self::Leases | Self::Flavors => &["project_id"],
             Self::Clock | Self::Tokens | Self::Quotas | Self::Addresses => &[],
         }
