@@ -9,6 +9,7 @@
 //!                                  ─ the service: keystone nova neutron cinder glance blazar
 //!                                  ─ where servers are machines, bring those along (guests), before and after
 //!                                  ─ append what changed, note the request, unlock
+//!                 ─▶ objects: the same in two steps, with the body taken in between
 //! ```
 //!
 //! Invariants:
@@ -28,6 +29,7 @@ pub mod keystone;
 pub mod metadata;
 pub mod neutron;
 pub mod nova;
+pub mod objects;
 pub mod quota;
 pub mod serve;
 pub mod settle;
@@ -54,6 +56,7 @@ pub use serve::serve;
 use catalogue::Site;
 use faults::Rule;
 use guests::{Host, Progress};
+use objects::vault::Vault;
 use store::Store;
 use tables::{Fields, State, Table};
 use wire::{Call, Cx, Reply, Who};
@@ -146,6 +149,7 @@ struct Inner {
     folder: PathBuf,
     opened: Mutex<(Store, State)>,
     seal: hmac::Key,
+    vault: Option<Vault>,
     host: Option<Mutex<Host>>,
 }
 
@@ -169,8 +173,9 @@ impl Cloud {
         };
         let opened = Mutex::new(Store::open(folder, site)?);
         let seal = keystone::ec2::open_key(folder)?;
+        let vault = options.profile.has_objects().then(|| Vault::open(folder)).transpose()?;
         let host = (options.guests == Guests::Qemu).then(|| Mutex::new(Host::new(&whole, options.profile)));
-        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, seal, host }) })
+        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, seal, vault, host }) })
     }
 
     /// Whether its servers are machines, which take longer to answer for than documents.
@@ -178,8 +183,10 @@ impl Cloud {
         self.inner.host.is_some()
     }
 
-    /// The APIs of all services on one host. The catalog's addresses are those the client came by (its `Host`), or
-    /// `http://embedded.invalid` where it did not say.
+    /// The APIs of all services on one host, as a `tower` service: what [`crate::cloud::Transport::InProcess`] takes, and
+    /// what an S3 client's connector can call. The catalog's addresses are those the client came by (its `Host`), or
+    /// `http://embedded.invalid` where it did not say; a signature is checked with that same `Host`. Bodies go through it
+    /// as streams both ways. Programs that need a socket are served by [`serve`].
     pub fn router(&self) -> axum::Router {
         serve::router(self.clone())
     }
