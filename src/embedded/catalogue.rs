@@ -18,7 +18,7 @@ use crate::model::Json;
 pub enum Profile {
     /// KVM@TACC: virtual machines, volumes, floating IPs.
     ChameleonKvm,
-    /// CHI@TACC: bare metal; no block storage.
+    /// CHI@TACC: bare metal and an object store; no block storage.
     ChameleonChi,
 }
 
@@ -54,6 +54,12 @@ impl Profile {
     #[must_use]
     pub fn has_volumes(self) -> bool {
         self == Self::ChameleonKvm
+    }
+
+    /// Whether the site has an object store.
+    #[must_use]
+    pub fn has_objects(self) -> bool {
+        self == Self::ChameleonChi
     }
 
     fn images(self) -> &'static [&'static str] {

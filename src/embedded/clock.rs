@@ -52,6 +52,18 @@ pub fn zulu(millis: i64) -> String {
     format(millis, "%Y-%m-%dT%H:%M:%SZ")
 }
 
+/// `2026-11-22T13:41:13.250Z`: the object store's documents.
+#[must_use]
+pub fn zulu_milli(millis: i64) -> String {
+    format(millis, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+/// `20261122T134113Z`: what signatures of requests are dated with.
+#[must_use]
+pub fn basic(millis: i64) -> String {
+    format(millis, "%Y%m%dT%H%M%SZ")
+}
+
 /// `2026-11-22T13:41:13.000000`: Nova's launch time, Cinder, Blazar's dates.
 #[must_use]
 pub fn naive(millis: i64) -> String {

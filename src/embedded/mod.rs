@@ -9,13 +9,14 @@
 //!                                  ─ the service: keystone nova neutron cinder glance blazar
 //!                                  ─ where servers are machines, bring those along (guests), before and after
 //!                                  ─ append what changed, note the request, unlock
+//!                 ─▶ objects: the same in two steps, with the body taken in between
 //! ```
 //!
 //! Invariants:
 //! - Nothing happens between requests: a transition (BUILD to ACTIVE, a lease's end) is a moment written in the object and
 //!   carried out by the first request after it.
 //! - One request at a time, over all processes that have the folder open.
-//! - No password, token or secret is in the folder, only hashes of them.
+//! - No password, token or secret is in the folder, only hashes of them, and the key that EC2 secrets are made with.
 
 pub mod blazar;
 pub mod catalogue;
@@ -28,6 +29,7 @@ pub mod keystone;
 pub mod metadata;
 pub mod neutron;
 pub mod nova;
+pub mod objects;
 pub mod quota;
 pub mod serve;
 pub mod settle;
@@ -43,6 +45,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -53,6 +56,7 @@ pub use serve::serve;
 use catalogue::Site;
 use faults::Rule;
 use guests::{Host, Progress};
+use objects::vault::Vault;
 use store::Store;
 use tables::{Fields, State, Table};
 use wire::{Call, Cx, Reply, Who};
@@ -144,6 +148,8 @@ struct Inner {
     options: Options,
     folder: PathBuf,
     opened: Mutex<(Store, State)>,
+    seal: hmac::Key,
+    vault: Option<Vault>,
     host: Option<Mutex<Host>>,
 }
 
@@ -166,8 +172,10 @@ impl Cloud {
             Guests::Qemu => Site::with_guests(options.profile, &whole),
         };
         let opened = Mutex::new(Store::open(folder, site)?);
+        let seal = keystone::ec2::open_key(folder)?;
+        let vault = options.profile.has_objects().then(|| Vault::open(folder)).transpose()?;
         let host = (options.guests == Guests::Qemu).then(|| Mutex::new(Host::new(&whole, options.profile)));
-        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, host }) })
+        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, seal, vault, host }) })
     }
 
     /// Whether its servers are machines, which take longer to answer for than documents.
@@ -175,8 +183,10 @@ impl Cloud {
         self.inner.host.is_some()
     }
 
-    /// The APIs of all services on one host. The catalog's addresses are those the client came by (its `Host`), or
-    /// `http://embedded.invalid` where it did not say.
+    /// The APIs of all services on one host, as a `tower` service: what [`crate::cloud::Transport::InProcess`] takes, and
+    /// what an S3 client's connector can call. The catalog's addresses are those the client came by (its `Host`), or
+    /// `http://embedded.invalid` where it did not say; a signature is checked with that same `Host`. Bodies go through it
+    /// as streams both ways. Programs that need a socket are served by [`serve`].
     pub fn router(&self) -> axum::Router {
         serve::router(self.clone())
     }
@@ -259,10 +269,10 @@ impl Cloud {
 }
 
 impl Inner {
-    fn context<'a>(&self, call: &'a Call, state: &'a mut State, now: i64) -> Cx<'a> {
+    fn context<'a>(&'a self, call: &'a Call, state: &'a mut State, now: i64) -> Cx<'a> {
         let Options { profile, clock, .. } = self.options;
         let machines = self.host.is_some().then(|| self.machines());
-        Cx { call, state, now, clock, profile, machines, who: Who::default(), version: (0, 0) }
+        Cx { call, state, now, clock, profile, machines, seal: &self.seal, who: Who::default(), version: (0, 0) }
     }
 
     /// The folder of the machines.

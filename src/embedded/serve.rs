@@ -6,11 +6,12 @@ use axum::Router;
 use axum::body::{Body as HttpBody, to_bytes};
 use axum::extract::State as Shared;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use tokio::net::TcpListener;
 
 use super::wire::{Body, Call, Reply};
-use super::{Cloud, Error, clock};
+use super::{Cloud, Error, clock, objects};
 
 /// Nothing in these APIs is longer: user data is the longest, 64 KiB.
 const LONGEST_BODY: usize = 16 << 20;
@@ -38,38 +39,45 @@ pub async fn serve(
 
 async fn answer(Shared(cloud): Shared<Cloud>, request: Request<HttpBody>) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LONGEST_BODY).await else {
-        return respond(Reply::empty(413), clock::system());
+    let call = read(parts);
+    let answered = if objects::claims(&cloud, &call) {
+        objects::answer(cloud, call, body).await
+    } else {
+        let Ok(body) = to_bytes(body, LONGEST_BODY).await else {
+            return respond(Reply::empty(413), clock::system());
+        };
+        carry_out(cloud, Call { body, ..call }).await
     };
+    answered.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "the embedded cloud failed");
+        let text = match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        respond(Reply::json(500, serde_json::json!({"message": text, "code": 500})), clock::system())
+    })
+}
+
+/// A request without its body.
+fn read(parts: http::request::Parts) -> Call {
     let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let host = host.or(parts.uri.authority().map(http::uri::Authority::as_str)).unwrap_or(NOWHERE).to_owned();
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
-    let call = Call {
+    Call {
         path: segments(parts.uri.path()),
         query: url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
         method: parts.method,
         headers: parts.headers,
         target,
-        body,
+        body: Bytes::new(),
         base: format!("http://{host}"),
-    };
-    match carry_out(cloud, call).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the embedded cloud failed");
-            let text = match std::error::Error::source(&error) {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            };
-            respond(Reply::json(500, serde_json::json!({"message": text, "code": 500})), clock::system())
-        }
     }
 }
 
 async fn carry_out(cloud: Cloud, call: Call) -> Result<Response, Error> {
     let rule = cloud.fault(&call)?;
-    if let Some(rule) = rule.as_ref().filter(|rule| rule.delay > 0.0) {
-        tokio::time::sleep(std::time::Duration::from_secs_f64(rule.delay.min(600.0))).await;
+    if let Some(rule) = &rule {
+        rule.wait().await;
     }
     let outcome = if cloud.has_guests() {
         // Machines take their time, and this thread has other requests.
@@ -92,7 +100,7 @@ fn decode(segment: &str) -> String {
     url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-fn respond(reply: Reply, now: i64) -> Response {
+pub(super) fn respond(reply: Reply, now: i64) -> Response {
     let mut headers = HeaderMap::new();
     let mut put = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {

@@ -11,6 +11,7 @@
 //!   the field is there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::model::Json;
 
@@ -23,6 +24,8 @@ pub enum Table {
     Tokens,
     /// Keystone: application credentials.
     Credentials,
+    /// Keystone: EC2 credentials, by access key.
+    Ec2,
     /// Every project's changed quotas.
     Quotas,
     /// Nova: servers.
@@ -51,13 +54,24 @@ pub enum Table {
     FloatingIps,
     /// Blazar: leases.
     Leases,
+    /// Object store: the metadata of accounts, by project.
+    Accounts,
+    /// Object store: buckets, by name.
+    Buckets,
+    /// Object store: objects with their versions, by bucket and key.
+    Objects,
+    /// Object store: multipart uploads under way.
+    Uploads,
+    /// Object store: their parts, by upload and number.
+    Parts,
 }
 
 impl Table {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 23] = [
         Self::Clock,
         Self::Tokens,
         Self::Credentials,
+        Self::Ec2,
         Self::Quotas,
         Self::Servers,
         Self::Keypairs,
@@ -72,6 +86,11 @@ impl Table {
         Self::Routers,
         Self::FloatingIps,
         Self::Leases,
+        Self::Accounts,
+        Self::Buckets,
+        Self::Objects,
+        Self::Uploads,
+        Self::Parts,
     ];
 
     /// The name in the log.
@@ -81,6 +100,7 @@ impl Table {
             Self::Clock => "clock",
             Self::Tokens => "tokens",
             Self::Credentials => "credentials",
+            Self::Ec2 => "ec2_credentials",
             Self::Quotas => "quotas",
             Self::Servers => "servers",
             Self::Keypairs => "keypairs",
@@ -95,6 +115,11 @@ impl Table {
             Self::Routers => "routers",
             Self::FloatingIps => "floatingips",
             Self::Leases => "leases",
+            Self::Accounts => "accounts",
+            Self::Buckets => "buckets",
+            Self::Objects => "objects",
+            Self::Uploads => "uploads",
+            Self::Parts => "parts",
         }
     }
 
@@ -114,15 +139,30 @@ impl Table {
             Self::Subnets => &["project_id", "network_id"],
             Self::Groups => &["project_id", "name"],
             Self::Keypairs => &["user_id"],
-            Self::Credentials => &["user_id"],
-            Self::Volumes | Self::Networks | Self::Routers | Self::Leases | Self::Flavors => &["project_id"],
-            Self::Clock | Self::Tokens | Self::Quotas | Self::Addresses => &[],
+            Self::Credentials | Self::Ec2 => &["user_id"],
+            Self::Objects => &["bucket", "_shown"],
+            Self::Uploads => &["bucket"],
+            Self::Volumes | Self::Networks | Self::Routers | Self::Leases | Self::Flavors | Self::Buckets => {
+                &["project_id"]
+            }
+            Self::Clock | Self::Tokens | Self::Quotas | Self::Addresses | Self::Accounts | Self::Parts => &[],
         }
     }
 
-    /// The numeric fields whose sums are kept per project.
+    /// The field whose values the sums are kept by.
+    fn group(self) -> &'static str {
+        if self == Self::Objects { "bucket" } else { "project_id" }
+    }
+
+    /// Whether documents can be walked through in the order of their ids.
+    fn is_sorted(self) -> bool {
+        matches!(self, Self::Buckets | Self::Objects | Self::Uploads | Self::Parts)
+    }
+
+    /// The numeric fields whose sums are kept per project, or whatever else groups the table's documents.
     fn weights(self) -> &'static [&'static str] {
         match self {
+            Self::Objects => &["_bytes"],
             Self::Volumes => &["size"],
             Self::Servers => &["_vcpus", "_ram"],
             _ => &[],
@@ -210,6 +250,8 @@ struct Row {
 struct Rows {
     by_id: HashMap<String, Row>,
     order: BTreeMap<u64, String>,
+    /// The ids, in a table that can be walked through by them.
+    sorted: BTreeSet<String>,
     index: HashMap<(&'static str, String), BTreeSet<u64>>,
     sums: HashMap<(&'static str, String), i64>,
 }
@@ -230,7 +272,7 @@ impl Rows {
         }
         for field in table.weights() {
             let weight = doc.int(field) * if add { 1 } else { -1 };
-            *self.sums.entry((*field, doc.text("project_id").to_owned())).or_default() += weight;
+            *self.sums.entry((*field, doc.text(table.group()).to_owned())).or_default() += weight;
         }
     }
 }
@@ -278,6 +320,9 @@ impl State {
             None => {
                 self.next_seq += 1;
                 rows.order.insert(self.next_seq, id.to_owned());
+                if table.is_sorted() {
+                    rows.sorted.insert(id.to_owned());
+                }
                 self.next_seq
             }
         };
@@ -302,6 +347,7 @@ impl State {
         let rows = self.tables.get_mut(&table)?;
         let row = rows.by_id.remove(id)?;
         rows.order.remove(&row.seq);
+        rows.sorted.remove(id);
         rows.account(table, row.seq, &row.doc, false);
         if let Some(due) = row.doc.get("_due").and_then(Json::as_i64) {
             self.agenda.remove(&(due, row.seq, table, id.to_owned()));
@@ -334,6 +380,15 @@ impl State {
         })
     }
 
+    /// The documents whose id is `start` or comes after it, in the order of their ids.
+    pub fn walk<'a>(&'a self, table: Table, start: &str) -> impl Iterator<Item = (&'a str, &'a Json)> + use<'a> {
+        debug_assert!(table.is_sorted(), "{} is not sorted", table.name());
+        let rows = self.tables.get(&table);
+        let from = (Bound::Included(start), Bound::Unbounded);
+        let ids = rows.map(|rows| rows.sorted.range::<str, _>(from));
+        ids.into_iter().flatten().filter_map(move |id| Some((id.as_str(), &rows?.by_id.get(id)?.doc)))
+    }
+
     /// How many documents have that value in that indexed field.
     #[must_use]
     pub fn count(&self, table: Table, field: &'static str, value: &str) -> i64 {
@@ -341,10 +396,10 @@ impl State {
         found.map_or(0, |set| i64::try_from(set.len()).unwrap_or(i64::MAX))
     }
 
-    /// The sum of a weighed field over a project's documents.
+    /// The sum of a weighed field over the documents of a project, or of whatever else groups them.
     #[must_use]
-    pub fn sum(&self, table: Table, field: &'static str, project: &str) -> i64 {
-        let found = self.tables.get(&table).and_then(|rows| rows.sums.get(&(field, project.to_owned())));
+    pub fn sum(&self, table: Table, field: &'static str, group: &str) -> i64 {
+        let found = self.tables.get(&table).and_then(|rows| rows.sums.get(&(field, group.to_owned())));
         found.copied().unwrap_or_default()
     }
 

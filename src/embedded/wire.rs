@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use ring::hmac;
 use serde_json::json;
 
 use super::catalogue::Profile;
@@ -218,6 +219,8 @@ pub struct Cx<'a> {
     pub profile: Profile,
     /// The folder of the machines, where servers are machines.
     pub machines: Option<PathBuf>,
+    /// The key that EC2 secrets are made with.
+    pub seal: &'a hmac::Key,
     /// Who is asking.
     pub who: Who,
     /// The microversion asked for.

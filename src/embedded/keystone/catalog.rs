@@ -20,13 +20,17 @@ pub fn catalog(cx: &Cx<'_>, project: &str) -> Json {
         services.push(("block-storage", "cinder", "volume/v3".to_owned()));
         services.push(("volumev3", "cinderv3", format!("volume/v3/{project}")));
     }
+    if cx.profile.has_objects() {
+        services.push(("object-store", "swift", format!("swift/v1/AUTH_{project}")));
+        services.push(("s3", "s3", String::new()));
+    }
     let region = cx.profile.region();
     let entries = services.iter().map(|(kind, name, path)| {
         let endpoints: Vec<Json> = ["public", "internal", "admin"]
             .iter()
             .map(|interface| {
                 json!({"id": fixed_hex("endpoint", &format!("{kind} {interface}")), "interface": interface,
-                       "region_id": region, "region": region, "url": format!("{}/{path}", cx.call.base)})
+                       "region_id": region, "region": region, "url": format!("{}/{path}", cx.call.base).trim_end_matches('/')})
             })
             .collect();
         json!({"endpoints": endpoints, "id": fixed_hex("service", kind), "type": kind, "name": name})

@@ -1,9 +1,11 @@
-//! Keystone: sign-in, tokens, the catalog, application credentials, and the identity provider for federated sign-in.
+//! Keystone: sign-in, tokens, the catalog, application and EC2 credentials, and the identity provider for federated
+//! sign-in.
 //!
 //! Invariants: a token is opaque, kept as a hash, and gone 4 h after it was issued by the cloud's clock.
 
 pub mod catalog;
 pub mod credentials;
+pub mod ec2;
 pub mod federation;
 pub mod tokens;
 
@@ -116,10 +118,8 @@ fn v3(cx: &mut Cx<'_>, path: &[&str]) -> Answer {
             let here = format!("{}{}", cx.call.base, cx.call.target);
             Ok(Reply::ok(json!({"system": [], "links": {"self": here}})))
         }
-        (&Method::GET, ["credentials"]) => Ok(list(cx, "credentials", Vec::new())),
-        (&Method::GET, ["users", id, "credentials", "OS-EC2"]) if *id == cx.who.user_id => {
-            Ok(list(cx, "credentials", Vec::new()))
-        }
+        (&Method::GET, ["credentials"]) => Ok(ec2::all(cx)),
+        (_, ["users", id, "credentials", "OS-EC2", rest @ ..]) => ec2::handle(cx, id, rest),
         (&Method::GET, ["auth", "projects"] | ["OS-FEDERATION", "projects"]) => Ok(projects(cx)),
         (&Method::GET, ["auth", "domains"] | ["OS-FEDERATION", "domains"]) => Ok(list(cx, "domains", Vec::new())),
         (&Method::GET, ["auth", "catalog"]) => Ok(Reply::ok(json!({

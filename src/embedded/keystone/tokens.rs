@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{catalog, hash, malformed, not_allowed};
+use super::{catalog, credentials, hash, malformed, not_allowed};
 use crate::embedded::catalogue::{self, USERS, User, fixed_hex, project_id, user_id};
 use crate::embedded::clock;
-use crate::embedded::tables::{Fields, Table};
-use crate::embedded::wire::{Answer, Cx, Fault, Reply, Who, new_hex};
+use crate::embedded::tables::{Fields, State, Table};
+use crate::embedded::wire::{Answer, Call, Cx, Fault, Reply, Who, new_hex};
 use crate::model::Json;
 
 /// What every token begins with.
@@ -45,10 +45,19 @@ fn wrong() -> Fault {
     Fault::new(401, "")
 }
 
-/// The token's document that the request carries, if it is valid.
+/// The token's document that the request carries, if it is valid and good for this request.
 #[must_use]
 pub fn of_request(cx: &Cx<'_>) -> Option<Json> {
-    cx.state.get(Table::Tokens, &hash(cx.call.header("x-auth-token")?)).cloned()
+    valid(cx.state, cx.call)
+}
+
+/// The same for a service without such a context.
+#[must_use]
+pub fn valid(state: &State, call: &Call) -> Option<Json> {
+    let token = state.get(Table::Tokens, &hash(call.header("x-auth-token")?))?;
+    let rules = token.get("credential").filter(|credential| credential.has("access_rules"));
+    let permitted = rules.is_none_or(|credential| credentials::permits(credential.list("access_rules"), call));
+    permitted.then(|| token.clone())
 }
 
 /// Who a token is for.
@@ -151,7 +160,8 @@ fn by_credential(cx: &Cx<'_>, given: &Json) -> Result<SignIn, Fault> {
     }
     let user = catalogue::user_by_id(found.text("user_id")).ok_or_else(wrong)?;
     let credential = json!({"id": found["id"], "name": found["name"], "restricted": !found.flag("unrestricted"),
-                            "project_id": found["project_id"]});
+                            "project_id": found["project_id"], "roles": found["_roles"],
+                            "access_rules": found["access_rules"]});
     let methods = vec!["application_credential".to_owned()];
     Ok(SignIn { user, methods, parent: None, expires: cx.now + LIFETIME, credential: Some(credential) })
 }
@@ -177,8 +187,14 @@ fn grant(cx: &mut Cx<'_>, sign_in: SignIn, project: Option<String>) -> Reply {
     Reply::json(201, json!({"token": body})).header("x-subject-token", secret)
 }
 
-fn roles(operator: bool) -> Json {
-    let names: &[&str] = if operator { &["admin", "member", "reader"] } else { &["member", "reader"] };
+/// The roles of a token: those of its application credential, or of its user.
+fn roles(token: &Json) -> Json {
+    let given = token.get("credential").map(|credential| credential.list("roles")).unwrap_or_default();
+    let names: Vec<&str> = match given {
+        [] if catalogue::is_operator(token.text("user_id")) => vec!["admin", "member", "reader"],
+        [] => vec!["member", "reader"],
+        given => given.iter().filter_map(Json::as_str).collect(),
+    };
     names.iter().map(|name| json!({"id": fixed_hex("role", name), "name": name})).collect()
 }
 
@@ -199,13 +215,17 @@ fn view(cx: &Cx<'_>, token: &Json, with_catalog: bool) -> Json {
         let name = catalogue::project_name(project).unwrap_or_default();
         view.set("project", json!({"domain": domain, "id": project, "name": name}));
         view.set("is_domain", false);
-        view.set("roles", roles(catalogue::is_operator(token.text("user_id"))));
+        view.set("roles", roles(token));
         if with_catalog {
             view.set("catalog", catalog::catalog(cx, project));
         }
     }
     if let Some(credential) = token.get("credential").filter(|credential| credential.is_object()) {
-        let shown = json!({"id": credential["id"], "name": credential["name"], "restricted": credential["restricted"]});
+        let mut shown =
+            json!({"id": credential["id"], "name": credential["name"], "restricted": credential["restricted"]});
+        if credential.has("access_rules") {
+            shown.set("access_rules", credential["access_rules"].clone());
+        }
         view.set("application_credential", shown);
     }
     view
