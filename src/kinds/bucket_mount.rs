@@ -13,7 +13,8 @@ use super::mount::NOT_MOUNTED;
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::guest::bucket::{self, Bucket, Tool};
 use crate::guest::{Facts, GuestError, script};
-use crate::model::{Address, Fields, RemoteId, Value};
+use crate::kinds;
+use crate::model::{Address, Fields, Part, Reference, RemoteId, Target, Template, Value};
 
 /// A bucket mounted in a server.
 pub struct BucketMount;
@@ -28,7 +29,15 @@ static EXISTING: &[Field] = &[
     field("region", Type::Text, "The region that requests are signed for.").default(Literal::Str(REGION)),
 ];
 
-static CREDENTIAL: &[Field] = &[field("existing", Type::Struct(EXISTING), "Keys that are there already.").required()];
+static CREDENTIAL: &[Field] = &[
+    field(
+        "name",
+        Type::Ref(RefType::new("ec2_credential", RefChange::Replace)),
+        "A credential of this spec, with keys.",
+    )
+    .ignore(),
+    field("existing", Type::Struct(EXISTING), "Keys that are there already.").ignore(),
+];
 
 static MOUNT: &[Field] = &[
     field("path", Type::Text, "The folder to mount it at, `/mnt/object`; made if it is not there.").required(),
@@ -47,7 +56,13 @@ static SCHEMA: Schema = Schema {
     fields: &[
         field("bucket", Type::Text, "The bucket's name in its store.").required().replace(),
         field("server", Type::Ref(RefType::new("server", RefChange::Replace)), "The server.").required(),
-        field("credential", Type::Struct(CREDENTIAL), "The keys that open the bucket.").required().ignore(),
+        field(
+            "credential",
+            Type::Short("name", CREDENTIAL),
+            "The keys that open the bucket: a credential's name, or others.",
+        )
+        .required()
+        .ignore(),
         field("mount", Type::Struct(MOUNT), "Where the server mounts it, now and after every boot.")
             .required()
             .ignore(),
@@ -83,7 +98,36 @@ fn mistake(field: &'static str, message: impl Into<String>, help: &str) -> Mista
     Mistake { field, message: message.into(), help: Some(help.to_owned()) }
 }
 
-fn check_credential(existing: &Fields, mistakes: &mut Vec<Mistake>) {
+/// What an attachment takes of a credential: attributes of one, fields of the other.
+const KEYS: [&str; 4] = ["endpoint", "region", "access_key", "secret_key"];
+
+/// An attribute of a resource, to be known when it is.
+fn attribute_of(address: &Address, name: &str) -> Value {
+    Value::Template(Template(vec![Part::Attribute {
+        address: address.clone(),
+        path: vec![name.to_owned()],
+        all: false,
+    }]))
+}
+
+fn check_credential(credential: &Fields, mistakes: &mut Vec<Mistake>) {
+    let (name, existing) = (credential.get("name"), credential.get("existing").and_then(Value::as_map));
+    if name.is_some() == existing.is_some() {
+        let help = "name a credential of this spec, `credential: s3`, or give keys, `credential: { existing: { … } }`";
+        mistakes.push(mistake("credential", "either a name or `existing`, and not both", help));
+    }
+    if let Some(Value::Ref(named)) = name
+        && kinds::by_name(&named.kind).is_some_and(|kind| kind.schema().attribute("secret_key").is_none())
+    {
+        let help = "an EC2 credential does: `type: ec2`, or `from_env:` for keys that are there";
+        mistakes.push(mistake("credential", "this credential has no keys that open a bucket", help));
+    }
+    if let Some(existing) = existing {
+        check_existing(existing, mistakes);
+    }
+}
+
+fn check_existing(existing: &Fields, mistakes: &mut Vec<Mistake>) {
     if let Some(endpoint) = existing.get("endpoint").and_then(Value::as_str) {
         let is_url = url::Url::parse(endpoint)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty());
@@ -122,9 +166,8 @@ impl Kind for BucketMount {
         {
             mistakes.push(mistake("bucket", format!("`{bucket}` is no bucket's name"), "write the name alone"));
         }
-        let credential = fields.get("credential").and_then(Value::as_map);
-        if let Some(existing) = credential.and_then(|credential| credential.get("existing")).and_then(Value::as_map) {
-            check_credential(existing, mistakes);
+        if let Some(credential) = fields.get("credential").and_then(Value::as_map) {
+            check_credential(credential, mistakes);
         }
         let Some(Value::Map(mount)) = fields.get_mut("mount") else { return };
         check_path(mount, mistakes);
@@ -137,10 +180,13 @@ impl Kind for BucketMount {
     }
 
     fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
-        if let Some(Value::Map(mut credential)) = fields.remove("credential")
-            && let Some(Value::Map(existing)) = credential.remove("existing")
-        {
-            fields.extend(existing);
+        if let Some(Value::Map(mut credential)) = fields.remove("credential") {
+            if let Some(Value::Map(existing)) = credential.remove("existing") {
+                fields.extend(existing);
+            }
+            if let Some(Value::Ref(Reference { target: Target::Resource(named), .. })) = credential.remove("name") {
+                fields.extend(KEYS.map(|key| (key.to_owned(), attribute_of(&named, key))));
+            }
         }
         if let Some(Value::Map(mount)) = fields.remove("mount") {
             fields.extend(mount);
