@@ -282,7 +282,8 @@ impl Read for Exact {
     }
 }
 
-/// A reader that ends with an error if the checksum is another one.
+/// A reader that ends with an error if the checksum is another one: before it gives the last bytes, for a caller that
+/// knows the length asks for no more.
 struct Checked {
     inner: Exact,
     crc: Option<u32>,
@@ -293,7 +294,7 @@ impl Read for Checked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
-        if read == 0 && !buffer.is_empty() && self.crc.is_some_and(|crc| crc != self.hasher.clone().finalize()) {
+        if self.inner.left == 0 && self.crc.is_some_and(|crc| crc != self.hasher.clone().finalize()) {
             let text = format!("{} is damaged: its checksum is wrong", self.inner.origin.origin());
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }

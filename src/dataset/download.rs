@@ -30,7 +30,7 @@ use super::content::file_identity;
 use super::digest::{Sha256, start};
 use super::job::{Download, Limits, shown};
 use super::staging::{Staging, fits, write_whole};
-use super::{DatasetError, ErrorKind, Progress, Watch, text};
+use super::{DatasetError, ErrorKind, Progress, Stage, Watch, text};
 use crate::cloud::transport;
 
 /// How long a connection may take to open.
@@ -273,6 +273,9 @@ impl Fetching<'_> {
         let begun = Begun { address: Sha256::of(url.as_str().as_bytes()), validator: validator(&headers), size };
         let written = serde_json::to_vec(&begun).map_err(|error| self.broken(error.into()))?;
         *carried_on |= from > 0;
+        self.watch.tell(Progress::Stage(Stage::Source));
+        self.watch.tell(Progress::Total { objects: 1, bytes: size.unwrap_or_default() });
+        self.watch.tell(Progress::Bytes(from));
         let (mut part, hasher) = self.open(from).await?;
         write_whole(&self.folder.join("part.json"), &written)?;
         let received = self.receive(answer, &mut part, hasher, from).await;

@@ -69,7 +69,11 @@ impl DatasetError {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 Self::new(ErrorKind::Limit, format!("{what}: the disk is full"))
             }
-            Err(error) => Self::new(kind, format!("{what}: {error}")),
+            Err(error) => {
+                // Readers of content name what they read.
+                let (what, text) = (what.to_string(), error.to_string());
+                Self::new(kind, if text.starts_with(&what) { text } else { format!("{what}: {text}") })
+            }
         }
     }
 

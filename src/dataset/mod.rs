@@ -49,6 +49,7 @@ mod transform;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub use content::{Content, Entry, Object, Open, Reader};
@@ -79,7 +80,7 @@ pub trait Watch: Send + Sync {
 pub enum Progress {
     /// A stage begins; what is counted is counted from 0 again.
     Stage(Stage),
-    /// So much is to be done in this stage.
+    /// So much is to be done in this stage; 0 where it is not known.
     Total {
         /// Objects.
         objects: u64,
@@ -145,7 +146,10 @@ pub fn assemble(
     for (source, (gathered, seen)) in job.sources.iter().zip(gathered) {
         let found = match gathered {
             Gathered::Entries(entries) => entries,
-            Gathered::Folder(folder) => staging::walk(&folder, staging::Links::Followed)?,
+            Gathered::Folder(folder) => {
+                apart(&folder, staging.root())?;
+                staging::walk(&folder, staging::Links::Followed)?
+            }
             Gathered::File { path, name, .. } if job.extract == Extract::Auto => {
                 extract::entries(&path, &name, &extracting)?
             }
@@ -175,6 +179,18 @@ pub fn assemble(
     let steps = job.transform.iter().map(recipe::transform).collect();
     let recipe = recipe::recipe(job);
     Ok(Prepared { entries: entries.into(), digests: staging.digests(), sources, recipe, steps })
+}
+
+/// That what is staged is not taken for a part of its own source.
+fn apart(source: &Path, staging: &Path) -> Result<(), DatasetError> {
+    let real = |path: &Path| path.canonicalize().map_err(|error| DatasetError::file(path, error));
+    match real(staging)?.starts_with(real(source)?) {
+        false => Ok(()),
+        true => {
+            let text = format!("the staging folder {} lies in the source {}", staging.display(), source.display());
+            Err(DatasetError::new(ErrorKind::Job, text).hint("give another `staging:`"))
+        }
+    }
 }
 
 impl Job {

@@ -124,7 +124,11 @@ impl Staging {
             return Ok(entries);
         }
         let temporary = self.temporary(id, "made")?;
-        make(&temporary)?;
+        if let Err(error) = make(&temporary) {
+            // It would be removed by the next run; the disk may be full now.
+            let _ = fs::remove_dir_all(&temporary);
+            return Err(error);
+        }
         let files = walk(&temporary, Links::Refused)?;
         let named = List { files: files.iter().map(|entry| (entry.key.clone(), entry.size)).collect() };
         self.replace(&temporary, &folder, &list, &named)?;

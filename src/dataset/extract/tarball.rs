@@ -43,14 +43,23 @@ enum Sort {
     Nothing,
 }
 
-fn sort(entry: &tar::Entry<'_, impl Read>) -> Result<Sort, &'static str> {
+fn sort(entry: &mut tar::Entry<'_, impl Read>) -> Result<Sort, &'static str> {
+    const HOLES: &str = "it is a file with holes, which anole does not unpack";
+    // The newer form looks like any file, with a map of the holes before its content.
+    let extensions = entry.pax_extensions().map_err(|_| "its extended header is damaged")?;
+    for extension in extensions.into_iter().flatten() {
+        let extension = extension.map_err(|_| "its extended header is damaged")?;
+        if extension.key_bytes().starts_with(b"GNU.sparse.") {
+            return Err(HOLES);
+        }
+    }
     match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous => Ok(Sort::File),
         EntryType::Directory => Ok(Sort::Folder),
         EntryType::Symlink => Ok(Sort::Link { symbolic: true }),
         EntryType::Link => Ok(Sort::Link { symbolic: false }),
         EntryType::XGlobalHeader => Ok(Sort::Nothing),
-        EntryType::GNUSparse => Err("it is a file with holes, which anole does not unpack"),
+        EntryType::GNUSparse => Err(HOLES),
         EntryType::Block | EntryType::Char | EntryType::Fifo => Err("it is a device or a pipe"),
         _ => Err("it is of a kind that anole does not know"),
     }
@@ -77,7 +86,7 @@ fn each<R: Read>(
     for entry in archive.entries().map_err(|error| broken(&last, error))? {
         let mut entry = entry.map_err(|error| broken(&last, error))?;
         let raw = entry.path_bytes().into_owned();
-        match sort(&entry).map_err(|why| inside.refused(&raw, why))? {
+        match sort(&mut entry).map_err(|why| inside.refused(&raw, why))? {
             Sort::Nothing => continue,
             Sort::Folder => inside.folder(&raw)?,
             Sort::Link { symbolic } => {

@@ -286,6 +286,12 @@ fn devices_and_names_that_come_twice_are_refused() {
         refused(&tar_of(&[(b"x", kind, b"", b"")]), "evil.tar", "device or a pipe");
     }
     refused(&zip_by(&[(b"x", b"")], CompressionMethod::STORE, 0o010_644), "evil.zip", "device or a pipe");
+    let mut holes = tar::Builder::new(Vec::new());
+    holes.append_pax_extensions([("GNU.sparse.major", &b"1"[..])]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(3);
+    holes.append_data(&mut header, "x", &b"abc"[..]).unwrap();
+    refused(&holes.into_inner().unwrap(), "evil.tar", "holes");
     let twice: [File<'_>; 2] = [(b"a/x", b"1"), (b"a//./x", b"2")];
     refused(&zip(&twice), "evil.zip", "there twice");
     refused(&tar(&twice), "evil.tar", "there twice");
@@ -329,9 +335,9 @@ fn bombs_are_bounded() {
     let second = overlapping.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
     overlapping[second + 42..second + 46].copy_from_slice(&0_u32.to_le_bytes());
     refused(&overlapping, "b.zip", "share their data");
-    // Nor does a length that is too small: what comes out is counted.
+    // Nor does a length that is too small: the checksum is that of all that is packed.
     let mut lying = zip(&[(b"x", &zeros[..1000])]);
     let listed = lying.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
     lying[listed + 24..listed + 28].copy_from_slice(&10_u32.to_le_bytes());
-    refused(&lying, "b.zip", "longer than the 10 bytes");
+    refused(&lying, "b.zip", "entry `x` is damaged: its checksum is wrong");
 }
