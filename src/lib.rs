@@ -20,6 +20,7 @@
 //! | [`apply`](mod@apply) | carries a plan out, recording each step |
 //! | [`state`] | what anole remembers: snapshot, journal, lock, recovery |
 //! | [`cloud`] | OpenStack sessions and thin clients |
+//! | [`object`] | object stores, by S3 and by Swift's API |
 //! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
 //! | [`guest`] | inside servers: disks, filesystems, mounts, scripts |
 //! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
@@ -41,6 +42,7 @@ pub mod guest;
 mod hex;
 pub mod kinds;
 pub mod model;
+pub mod object;
 pub mod observe;
 pub mod plan;
 pub mod resolve;
