@@ -21,6 +21,7 @@
 //! | [`state`] | what anole remembers: snapshot, journal, lock, recovery |
 //! | [`cloud`] | OpenStack sessions and thin clients |
 //! | [`object`] | object stores, by S3 and by Swift's API |
+//! | [`dataset`] | data in buckets: the loader |
 //! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
 //! | [`guest`] | inside servers: disks, filesystems, mounts, scripts |
 //! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
@@ -35,6 +36,7 @@
 pub mod apply;
 pub mod cli;
 pub mod cloud;
+pub mod dataset;
 pub mod diagnostic;
 pub mod embedded;
 pub mod engine;

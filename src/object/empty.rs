@@ -7,7 +7,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::types::{Keys, Outcome, SettingsChange, Victim};
 use super::{AT_A_TIME, ObjectErrorKind, Store};
@@ -65,8 +66,8 @@ impl Store {
             Err(error) if error.kind() == ObjectErrorKind::Unsupported => Vec::new(),
             other => other?,
         };
-        let mut aborts =
-            futures_util::stream::iter(&uploads).map(|upload| self.abort(upload)).buffer_unordered(SIDE_BY_SIDE);
+        let aborts: Vec<BoxFuture<'_, Outcome<()>>> = uploads.iter().map(|upload| self.abort(upload).boxed()).collect();
+        let mut aborts = futures_util::stream::iter(aborts).buffer_unordered(SIDE_BY_SIDE);
         while let Some(done) = aborts.next().await {
             done?;
             gone.uploads += 1;

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::cloud::Session;
 
@@ -28,7 +29,7 @@ mod swift;
 mod types;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use api::Api;
 pub use empty::Emptied;
@@ -288,24 +289,28 @@ impl Store {
         side_by_side: usize,
         done: &(dyn Fn(usize) + Sync),
     ) -> Outcome<()> {
-        let requests = victims.chunks(AT_A_TIME).map(|some| async move {
-            let said = format!("DELETE of {} objects of {bucket}", some.len());
-            let whole = || async {
-                match self.api.delete(bucket, some).await?.into_iter().next() {
-                    Some(refused) => Err(refused),
-                    None => Ok(()),
-                }
-            };
-            self.again(0, &said, whole).await?;
-            done(some.len());
-            Ok(())
-        });
+        // Boxed before the first of them is awaited: so the whole can travel between threads.
+        let requests: Vec<BoxFuture<'_, Outcome<()>>> =
+            victims.chunks(AT_A_TIME).map(|some| self.delete_some(bucket, some, done).boxed()).collect();
         let mut results = futures_util::stream::iter(requests).buffer_unordered(side_by_side.max(1));
         let mut first = Ok(());
         while let Some(result) = results.next().await {
             first = first.and(result);
         }
         first
+    }
+
+    async fn delete_some(&self, bucket: &str, some: &[Victim], done: &(dyn Fn(usize) + Sync)) -> Outcome<()> {
+        let said = format!("DELETE of {} objects of {bucket}", some.len());
+        let whole = || async {
+            match self.api.delete(bucket, some).await?.into_iter().next() {
+                Some(refused) => Err(refused),
+                None => Ok(()),
+            }
+        };
+        self.again(0, &said, whole).await?;
+        done(some.len());
+        Ok(())
     }
 
     /// Begins an upload in parts.

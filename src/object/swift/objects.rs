@@ -26,6 +26,10 @@ impl Swift {
         if let Some(after) = &keys.after {
             request = request.query("marker", after.as_str());
         }
+        if let Some(until) = &keys.until {
+            // The end is exclusive: the smallest key after it that can be written.
+            request = request.query("end_marker", format!("{until}\u{1}"));
+        }
         let answer = self.send(Ok(request), said).await?;
         let list = self.json(answer, said).await?;
         let objects: Vec<Entry> = list

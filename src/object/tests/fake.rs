@@ -130,6 +130,12 @@ impl Fake {
             _ if query.contains_key("uploads") || query.contains_key("uploadId") => {
                 upload(&mut world, method, key, query, (headers, body))
             }
+            ("PUT", _) if headers.contains_key("x-amz-copy-source") => {
+                let source = headers["x-amz-copy-source"].to_str().unwrap().split_once('/').unwrap().1.to_owned();
+                let kept = world.objects[&source].clone();
+                world.objects.insert(key.to_owned(), kept);
+                xml("<CopyObjectResult><ETag></ETag></CopyObjectResult>".to_owned())
+            }
             ("PUT", _) => {
                 let spoiled = self.faults.spoil.load(Ordering::SeqCst) > 0;
                 let content = if spoiled { body.slice(..body.len() - 1) } else { body };

@@ -1,0 +1,3 @@
+//! Datasets: from a source to objects in a bucket that are there, whole and checked.
+
+pub mod load;
