@@ -70,6 +70,8 @@ struct Desk {
     address: Address,
     stamp: Stamp,
     ids: BTreeMap<Address, RemoteId>,
+    recorded: Fields,
+    tell: Box<dyn Fn(String) + Send + Sync>,
 }
 
 impl Desk {
@@ -80,6 +82,8 @@ impl Desk {
             address: &self.address,
             stamp: &self.stamp,
             ids: &self.ids,
+            recorded: &self.recorded,
+            tell: &self.tell,
         }
     }
 }
@@ -157,8 +161,16 @@ impl Running<'_> {
 
     /// What an operation on this resource works with.
     fn desk(&self, session: Session, uid: &str) -> Desk {
-        let ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
-        Desk { stamp: self.stamp(&session, uid), address: self.action.address.clone(), session, ids }
+        let address = self.action.address.clone();
+        let (ids, recorded) = self.shared.ledger.read(|loaded| {
+            let record = loaded.state.resources.get(&address);
+            (ids(&loaded.state), record.map(|record| record.applied.clone()).unwrap_or_default())
+        });
+        let (events, told) = (self.shared.events.clone(), address.clone());
+        let tell = Box::new(move |status: String| {
+            let _ = events.send(Event::Waiting { address: told.clone(), status });
+        });
+        Desk { stamp: self.stamp(&session, uid), address, session, ids, recorded, tell }
     }
 
     fn stamp(&self, session: &Session, uid: &str) -> Stamp {
