@@ -298,7 +298,7 @@ fn classify(error: &reqwest::Error) -> Breakage {
 
 /// Whether it is an error of TLS, which the layers below the client wrap in an `io::Error` or two: those show their
 /// inner error not as their source, but as themselves.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<std::io::Error>() {
         Some(io) => io.get_ref().is_some_and(|inner| is_tls(inner)),
         None => error.is::<rustls::Error>(),

@@ -4,7 +4,7 @@
 //! the form of the manifest. Out: a [`Report`], or the first thing that went wrong, with the object's name.
 //!
 //! ```text
-//! look ──▶ decide ──▶ check ──▶ invalidate ──▶ send ──▶ verify ──▶ delete extra ──▶ write the manifest ──▶ tidy
+//! look ──▶ decide ──▶ check ──▶ invalidate ──▶ send ──▶ verify ──▶ delete extra ──▶ tidy ──▶ write the manifest
 //! (list)   (pure)   (digests)   (only if anything is to change)     (only if told)
 //! ```
 //!
@@ -347,7 +347,10 @@ pub async fn load(
             missing.push(damaged);
         }
     }
-    let uploads = loader.own_uploads(&sorted, !missing.is_empty()).await?;
+    let uploads = match missing.iter().any(|at| sorted[*at].size > options.threshold) {
+        true => loader.own_uploads(&sorted).await?,
+        false => Vec::new(),
+    };
     let changing = !missing.is_empty() || !extra.is_empty();
     if changing {
         loader.invalidate(&seen).await?;
@@ -361,8 +364,11 @@ pub async fn load(
         }
         report.deleted = loader.delete_extra(&extra).await?;
     }
+    // Before the manifest: with one, the next load has no reason to look for them.
+    if changing || !seen.complete {
+        report.aborted = loader.tidy(&sorted).await?;
+    }
     loader.finish(&sorted, &etags, (&seen, changing), form).await?;
-    report.aborted = loader.tidy(&uploads).await?;
     Ok(report)
 }
 
@@ -436,10 +442,7 @@ impl Loader {
 
     /// The unfinished uploads that are this dataset's: those of wanted keys, and with extra objects deleted, all below
     /// the prefix.
-    async fn own_uploads(&self, wanted: &[Wanted], changing: bool) -> Result<Vec<Upload>, LoadError> {
-        if !changing {
-            return Ok(Vec::new());
-        }
+    async fn own_uploads(&self, wanted: &[Wanted]) -> Result<Vec<Upload>, LoadError> {
         let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
         let mut uploads = match self.store.uploads(&self.bucket, &self.prefix).await {
             Err(error) if error.kind() == crate::object::ObjectErrorKind::Unsupported => Vec::new(),
@@ -452,17 +455,12 @@ impl Loader {
         Ok(uploads)
     }
 
-    /// Gives up the uploads that no object was made of.
-    async fn tidy(&self, before: &[Upload]) -> Result<u64, LoadError> {
-        if before.is_empty() {
-            return Ok(0);
-        }
-        let open = self.store.uploads(&self.bucket, &self.prefix).await?;
-        let mut aborted = 0;
-        for upload in open.iter().filter(|one| before.iter().any(|other| other.id == one.id && other.key == one.key)) {
+    /// Gives up the uploads that no object is made of. By Swift those are also the parts of objects that are gone.
+    async fn tidy(&self, wanted: &[Wanted]) -> Result<u64, LoadError> {
+        let open = self.own_uploads(wanted).await?;
+        for upload in &open {
             self.store.abort(upload).await?;
-            aborted += 1;
         }
-        Ok(aborted)
+        Ok(open.len() as u64)
     }
 }

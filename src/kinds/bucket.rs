@@ -96,7 +96,7 @@ fn cloud_error(error: ObjectError) -> CloudError {
         ObjectErrorKind::Quota => ErrorKind::Quota,
         ObjectErrorKind::Unsupported => ErrorKind::NoService,
         ObjectErrorKind::Unavailable => ErrorKind::Unavailable,
-        ObjectErrorKind::Connection => ErrorKind::Connection,
+        ObjectErrorKind::Connection | ObjectErrorKind::Tls => ErrorKind::Connection,
         ObjectErrorKind::Precondition | ObjectErrorKind::BadRequest => ErrorKind::BadRequest,
         ObjectErrorKind::Mismatch | ObjectErrorKind::Local | ObjectErrorKind::Unexpected => ErrorKind::Unexpected,
     };

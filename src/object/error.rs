@@ -31,6 +31,8 @@ pub enum ObjectErrorKind {
     Unavailable,
     /// No connection, one that broke, or no answer in time, after all retries.
     Connection,
+    /// No secure connection: the store's certificate is not one that is trusted.
+    Tls,
     /// A file on this machine cannot be read, or is not what it was.
     Local,
     /// An answer that is not of the API's shape.

@@ -74,7 +74,10 @@ impl Loader {
     fn pieces(&self, wanted: &[Wanted]) -> Vec<Keys> {
         let pages = wanted.len().div_ceil(PAGE).max(1);
         let piece = pages.div_ceil(SIDE_BY_SIDE * 2) * PAGE;
-        let cuts: Vec<String> = wanted.chunks(piece).filter_map(|some| Some(self.key(&some.last()?.key))).collect();
+        // The manifest is the first on the first page.
+        let (first, rest) = wanted.split_at(wanted.len().min(piece - 1));
+        let pieces = std::iter::once(first).chain(rest.chunks(piece));
+        let cuts: Vec<String> = pieces.filter_map(|some| Some(self.key(&some.last()?.key))).collect();
         // The last piece is open: what lies after all that is wanted is there too.
         let after = std::iter::once(None).chain(cuts.iter().map(|cut| Some(cut.clone())));
         let until = cuts.iter().take(cuts.len().saturating_sub(1)).map(|cut| Some(cut.clone())).chain([None]);

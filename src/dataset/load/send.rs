@@ -267,7 +267,11 @@ impl Loader {
             return Err(of(changed(wanted)));
         }
         done.sort_unstable_by_key(|part| part.number);
-        self.store.complete(&upload, &done, &self.written(wanted)).await.map_err(of)?;
+        match self.store.complete(&upload, &done, &self.written(wanted)).await {
+            // Its answer was lost, and asked again the upload is over: what is there says whether it came to be.
+            Err(error) if error.is_not_found() => {}
+            other => other.map_err(of)?,
+        }
         let etag = self.completed(wanted, &done).await.map_err(of)?;
         Ok(Sent { at, etag, bytes, resumed })
     }

@@ -328,3 +328,48 @@ fn a_load_can_travel_between_threads() {
         async move { load(&place, &wanted, &Lines, options(), Arc::new(Unwatched)).await }
     });
 }
+
+/// Against a real gateway: see `object::tests::gateway`. Interrupted, carried on, loaded again, changed, read back.
+async fn on_a_gateway(store: Store, bucket: &str) {
+    store.destroy_bucket(bucket, &|_| ()).await.unwrap();
+    store.create_bucket(bucket, &[]).await.unwrap();
+    let place = Place { store: store.clone(), bucket: bucket.into(), prefix: "p".into() };
+    let load_until = |objects: Vec<Wanted>, options: Options, after: u64| {
+        let place = place.clone();
+        async move { load(&place, &objects, &Lines, options, Arc::new(Stops { after, bytes: AtomicU64::new(0) })).await }
+    };
+    let mut objects = some(1200);
+    objects.push(large("large/one", 21, 1));
+    let options = Options { threshold: 6 * MIB, part_size: 5 * MIB, memory: 24 * MIB, delete_extra: true, ..options() };
+    let stopped = load_until(objects.clone(), options, 11 * MIB).await;
+    assert!(matches!(stopped, Err(LoadError::Stopped)), "{stopped:?}");
+    assert!(store.head(bucket, "p/.anole/manifest.json").await.unwrap_err().is_not_found());
+    let report = load_until(objects.clone(), options, u64::MAX).await.unwrap();
+    assert!(report.resumed_parts >= 1 && report.sent_bytes < 22 * MIB, "{report:?}");
+    assert_eq!(store.uploads(bucket, "").await.unwrap(), []);
+    let before = store.request_count();
+    assert_eq!(load_until(objects.clone(), options, u64::MAX).await.unwrap().sent, 0);
+    assert!(store.request_count() - before <= 5, "{} requests", store.request_count() - before);
+    objects.pop();
+    objects.push(large("large/one", 12, 5));
+    objects[7] = wanted(&objects[7].key.clone(), b"another".to_vec());
+    objects.remove(3);
+    let report = load_until(objects.clone(), Options { verify: true, ..options }, u64::MAX).await.unwrap();
+    assert_eq!((report.sent, report.deleted), (2, 1));
+    assert_eq!(store.uploads(bucket, "").await.unwrap(), []);
+    let manifest = store.read(bucket, "p/.anole/manifest.json", MIB).await.unwrap();
+    assert_eq!(Lines.read(&manifest).unwrap().len(), objects.len());
+    store.destroy_bucket(bucket, &|_| ()).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a gateway, see object::tests::gateway"]
+async fn on_a_gateway_by_s3() {
+    on_a_gateway(crate::object::tests::gateway::s3("one"), "anole-load-s3").await;
+}
+
+#[tokio::test]
+#[ignore = "needs a gateway, see object::tests::gateway"]
+async fn on_a_gateway_by_swift() {
+    on_a_gateway(crate::object::tests::gateway::swift().await, "anole-load-swift").await;
+}

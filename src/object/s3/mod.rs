@@ -28,6 +28,7 @@ use url::Url;
 
 use super::error::{ObjectError, ObjectErrorKind};
 use super::types::{Content, Outcome};
+use crate::cloud::transport::is_tls;
 
 mod buckets;
 mod objects;
@@ -134,7 +135,10 @@ impl S3 {
             (SdkError::TimeoutError(_), None) => "no connection in time".to_owned(),
             _ => innermost(&error),
         };
-        let kind = kind(status, code.as_deref(), matches!(error, SdkError::ConstructionFailure(_)));
+        let kind = match has_tls(&error) {
+            true => ObjectErrorKind::Tls,
+            false => kind(status, code.as_deref(), matches!(error, SdkError::ConstructionFailure(_))),
+        };
         let hint = hint(kind, code.as_deref());
         ObjectError::new(kind, &self.host, request, message).with(|parts| {
             parts.status = status;
@@ -206,12 +210,18 @@ fn hint(kind: ObjectErrorKind, code: Option<&str>) -> Option<&'static str> {
         (_, Some("ExpiredToken" | "TokenRefreshRequired")) => {
             Some("the keys were lent for a time that is over: get new ones")
         }
+        (ObjectErrorKind::Tls, _) => Some("if the store has a certificate authority of its own, name its certificate"),
         (ObjectErrorKind::Quota, _) => {
             Some("the quota is used up: delete what is not needed, or ask the site for more")
         }
         (ObjectErrorKind::Taken, _) => Some("bucket names are the whole store's: choose another one"),
         _ => None,
     }
+}
+
+/// Whether TLS is what failed: a certificate that is wrong stays wrong.
+fn has_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    is_tls(error) || error.source().is_some_and(has_tls)
 }
 
 /// The innermost cause: the outer ones only say that there is one.

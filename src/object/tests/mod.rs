@@ -2,4 +2,4 @@
 
 mod client;
 pub(crate) mod fake;
-mod gateway;
+pub(crate) mod gateway;
