@@ -21,9 +21,10 @@
 //! | [`state`] | what anole remembers: snapshot, journal, lock, recovery |
 //! | [`cloud`] | OpenStack sessions and thin clients |
 //! | [`credential_file`] | files that programs read credentials from: what is put in, what survives |
+//! | [`object`] | object stores, by S3 and by Swift's API |
 //! | [`ssh`] | servers by SSH: addresses, trust, commands, files |
 //! | [`guest`] | inside servers: disks, filesystems, mounts, scripts |
-//! | [`dataset`] | datasets: from a source to objects with digests, and their manifest |
+//! | [`dataset`] | datasets: from a source to objects in a bucket, with a manifest |
 //! | [`embedded`] | the embedded cloud: the same HTTP APIs, in process |
 //! | [`tree`] | local files and folders that are copied to servers |
 //! | [`stamp`] | unique ids, and whose a stamp is |
@@ -45,6 +46,7 @@ pub mod guest;
 mod hex;
 pub mod kinds;
 pub mod model;
+pub mod object;
 pub mod observe;
 pub mod plan;
 pub mod resolve;

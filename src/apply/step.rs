@@ -78,6 +78,8 @@ struct Desk {
     stamp: Stamp,
     secrets: Fields,
     ids: BTreeMap<Address, RemoteId>,
+    recorded: Fields,
+    tell: Box<dyn Fn(String) + Send + Sync>,
 }
 
 impl Desk {
@@ -89,6 +91,8 @@ impl Desk {
             stamp: &self.stamp,
             secrets: &self.secrets,
             ids: &self.ids,
+            recorded: &self.recorded,
+            tell: &self.tell,
         }
     }
 }
@@ -170,9 +174,16 @@ impl Running<'_> {
 
     /// What an operation on this resource works with.
     fn desk(&self, session: Session, uid: &str) -> Desk {
-        let ids = self.shared.ledger.read(|loaded| ids(&loaded.state));
-        let (stamp, address, secrets) = (self.stamp(&session, uid), self.action.address.clone(), Fields::new());
-        Desk { stamp, address, session, secrets, ids }
+        let address = self.action.address.clone();
+        let (ids, recorded) = self.shared.ledger.read(|loaded| {
+            let record = loaded.state.resources.get(&address);
+            (ids(&loaded.state), record.map(|record| record.applied.clone()).unwrap_or_default())
+        });
+        let (events, told) = (self.shared.events.clone(), address.clone());
+        let tell = Box::new(move |status: String| {
+            let _ = events.send(Event::Waiting { address: told.clone(), status });
+        });
+        Desk { stamp: self.stamp(&session, uid), address, session, secrets: Fields::new(), ids, recorded, tell }
     }
 
     /// The secrets that anole makes for an object, by attribute.

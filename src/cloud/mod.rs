@@ -22,6 +22,7 @@ mod limits;
 pub mod neutron;
 pub mod nova;
 mod oidc;
+mod raw;
 mod refusal;
 pub mod request;
 pub mod retry;
@@ -35,6 +36,7 @@ mod wire;
 
 pub use config::{CloudConfig, Environment};
 pub use error::{CloudError, ErrorKind};
+pub use raw::{RawBody, RawRequest, RawResponse};
 pub use request::{Request, Response, Service};
 pub use session::{Session, SessionOptions};
 pub use transport::Transport;

@@ -20,6 +20,7 @@ use url::Url;
 
 use super::catalog::{self, Choice, Endpoints};
 use super::config::{Auth, CloudConfig};
+use super::raw::{RawRequest, RawResponse};
 use super::retry::RetryPolicy;
 use super::token::Token;
 use super::transport::{Incoming, Transport, secret_header};
@@ -303,6 +304,34 @@ impl Session {
         let body = body(&request, &answer)?;
         let asked = (request.service, request.method, request.path);
         Ok(Response { status: answer.status, headers: answer.headers, body, asked })
+    }
+
+    /// Sends a request that streams, once: see [`super::raw`].
+    ///
+    /// # Errors
+    /// What the service refused, in its words. After a refused token the next try has a new one.
+    pub async fn exchange(&self, mut request: RawRequest) -> Result<RawResponse, CloudError> {
+        let endpoint = self.endpoint(request.service)?;
+        let mut url = endpoint.clone();
+        url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), request.path));
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let mut held = self.held();
+        if held.renew_at.is_some_and(|at| Instant::now() >= at) {
+            held = self.renew(&held).await?;
+        }
+        request.headers.insert("x-auth-token", secret_header(held.secret.expose_secret())?);
+        match self.inner.wire.stream(url, request).await {
+            Err(error) if error.kind == ErrorKind::Unauthorized => {
+                if !self.inner.config.auth.lasts() {
+                    return Err(auth::refused(error, &self.inner.config));
+                }
+                self.renew(&held).await?;
+                Err(self.explain(error))
+            }
+            other => other.map_err(|error| self.explain(error)),
+        }
     }
 
     /// Reads all pages of a list: `key` is the body's member with the items. Follows `<key>_links` (Nova, Cinder,

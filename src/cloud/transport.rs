@@ -15,6 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use reqwest::redirect;
@@ -23,6 +24,7 @@ use url::Url;
 
 use super::CloudError;
 use super::config::Tls;
+use super::raw::{RawBody, RawOutcome, RawRequest, RawResponse};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -119,6 +121,30 @@ impl Transport {
         Ok(Self::Http(client))
     }
 
+    /// Sends a request that streams, and returns the answer as soon as its headers are there. No timeout of its own.
+    pub(super) async fn stream(&self, url: Url, request: RawRequest) -> RawOutcome {
+        match self {
+            Self::Http(client) => {
+                let host = host(&url);
+                let mut builder = client.request(request.method, url).headers(request.headers);
+                builder = match request.body {
+                    RawBody::Empty => builder,
+                    RawBody::Bytes(bytes) => builder.body(bytes),
+                    RawBody::Stream { length, stream } => {
+                        builder.header(header::CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(stream))
+                    }
+                };
+                let answer = builder.send().await.map_err(|error| broken(&host, &error))?;
+                let (status, headers) = (answer.status(), answer.headers().clone());
+                let body = answer
+                    .bytes_stream()
+                    .map(move |chunk| chunk.map_err(|error| std::io::Error::other(broken(&host, &error).message)));
+                Ok(RawResponse { status, headers, body: body.boxed() })
+            }
+            Self::InProcess(router) => stream_in_process(router.clone(), &url, request).await,
+        }
+    }
+
     /// Sends a request and reads the whole answer, within its timeout.
     pub(super) async fn send(&self, request: Outgoing) -> Result<Incoming, TransportError> {
         let timeout = request.timeout;
@@ -169,26 +195,55 @@ fn builder(tls: &Tls) -> Result<reqwest::ClientBuilder, CloudError> {
 
 async fn over_http(client: &reqwest::Client, request: Outgoing) -> Result<Incoming, TransportError> {
     let host = host(&request.url);
-    let broken = |error: reqwest::Error| {
-        let breakage = classify(&error);
-        let message = match breakage {
-            Breakage::Dns => format!("the host name of {host} is not known"),
-            Breakage::Refused => format!("{host} refused the connection"),
-            Breakage::Tls => format!("no secure connection to {host}: {}", root(&error)),
-            Breakage::Connect => format!("no connection to {host}: {}", root(&error)),
-            Breakage::Timeout => format!("{host} did not answer in time"),
-            Breakage::Lost => format!("the connection to {host} broke: {}", root(&error)),
-        };
-        TransportError { breakage, message }
-    };
     let mut builder = client.request(request.method, request.url).headers(request.headers);
     if let Some(body) = request.body {
         builder = builder.body(body);
     }
-    let answer = builder.send().await.map_err(broken)?;
+    let answer = builder.send().await.map_err(|error| broken(&host, &error))?;
     let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = answer.bytes().await.map_err(broken)?;
+    let body = answer.bytes().await.map_err(|error| broken(&host, &error))?;
     Ok(Incoming { status, headers, body })
+}
+
+/// The failure that an error of the client is.
+fn broken(host: &str, error: &reqwest::Error) -> TransportError {
+    let breakage = classify(error);
+    let message = match breakage {
+        Breakage::Dns => format!("the host name of {host} is not known"),
+        Breakage::Refused => format!("{host} refused the connection"),
+        Breakage::Tls => format!("no secure connection to {host}: {}", root(error)),
+        Breakage::Connect => format!("no connection to {host}: {}", root(error)),
+        Breakage::Timeout => format!("{host} did not answer in time"),
+        Breakage::Lost => format!("the connection to {host} broke: {}", root(error)),
+    };
+    TransportError { breakage, message }
+}
+
+async fn stream_in_process(router: Router, url: &Url, raw: RawRequest) -> RawOutcome {
+    let host = host(url);
+    let (body, length) = match raw.body {
+        RawBody::Empty => (Body::empty(), Some(0)),
+        RawBody::Bytes(bytes) => (Body::from(bytes.clone()), u64::try_from(bytes.len()).ok()),
+        RawBody::Stream { length, stream } => (Body::from_stream(stream), Some(length)),
+    };
+    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    let mut request = http::Request::builder()
+        .method(raw.method)
+        .uri(target)
+        .header(header::HOST, host.as_str())
+        .header(header::USER_AGENT, USER_AGENT)
+        .body(body)
+        .map_err(|error| TransportError { breakage: Breakage::Connect, message: error.to_string() })?;
+    request.headers_mut().extend(raw.headers);
+    request.headers_mut().extend(length.map(|length| (header::CONTENT_LENGTH, HeaderValue::from(length))));
+    let Ok(answer) = router.oneshot(request).await;
+    let (parts, body) = answer.into_parts();
+    if parts.extensions.get::<LostAnswer>().is_some() {
+        let message = format!("the connection to {host} broke: reset");
+        return Err(TransportError { breakage: Breakage::Lost, message });
+    }
+    let body = body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other));
+    Ok(RawResponse { status: parts.status, headers: parts.headers, body: body.boxed() })
 }
 
 async fn in_process(router: Router, outgoing: Outgoing) -> Result<Incoming, TransportError> {
@@ -243,7 +298,7 @@ fn classify(error: &reqwest::Error) -> Breakage {
 
 /// Whether it is an error of TLS, which the layers below the client wrap in an `io::Error` or two: those show their
 /// inner error not as their source, but as themselves.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<std::io::Error>() {
         Some(io) => io.get_ref().is_some_and(|inner| is_tls(inner)),
         None => error.is::<rustls::Error>(),

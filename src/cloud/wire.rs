@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::limits::Limit;
+use super::raw::{self, RawRequest, RawResponse};
 use super::refusal::{self, Asked};
 use super::retry::{self, Failure, Repeat, RetryPolicy};
 use super::transport::{Incoming, Outgoing, Transport, TransportError};
@@ -184,6 +185,29 @@ impl Wire {
             }
         }
         outcome
+    }
+
+    /// Sends a request that streams, once. Whoever moves objects has limits of its own.
+    pub(super) async fn stream(&self, url: Url, request: RawRequest) -> Result<RawResponse, CloudError> {
+        let (service, method, path) = (request.service, request.method.clone(), request.path.clone());
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(service).or_default() += 1;
+        let started = Instant::now();
+        let outcome = self.transport.stream(url, request).await;
+        let status = outcome.as_ref().map_or(0, |answer| answer.status.as_u16());
+        let id = outcome.as_ref().ok().and_then(|answer| request_id(&answer.headers));
+        tracing::debug!(%service, %method, path, status, ms = millis(started.elapsed()), request_id = id, "request");
+        let asked = Asked { service, method: &method, path: &path };
+        let answer = outcome.map_err(|broken| {
+            let mut error = refusal::no_answer(asked, &broken);
+            error.may_have_happened = !broken.breakage.unsent();
+            error
+        })?;
+        if status < 300 {
+            return Ok(answer);
+        }
+        let body = raw::words(answer.body).await;
+        let whole = Incoming { status: answer.status, headers: answer.headers, body };
+        Err(refusal::redirect(asked, &whole).unwrap_or_else(|| refusal::refusal(asked, &whole)))
     }
 
     fn timeout(&self, ask: &Ask) -> Duration {

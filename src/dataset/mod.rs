@@ -37,6 +37,7 @@ mod download;
 mod error;
 mod extract;
 mod job;
+pub mod load;
 pub mod manifest;
 mod names;
 pub mod recipe;

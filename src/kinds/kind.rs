@@ -184,6 +184,10 @@ pub struct OpCx<'a> {
     pub secrets: &'a Fields,
     /// Ids of the parts of resources that this one names, by address: a floating IP asks for its server's ports.
     pub ids: &'a BTreeMap<Address, RemoteId>,
+    /// What the last apply set; nothing at a creation.
+    pub recorded: &'a Fields,
+    /// Told how far a long operation is, in a word or two: `12000 objects deleted`.
+    pub tell: &'a (dyn Fn(String) + Sync),
 }
 
 /// What an operation on a live object changes.

@@ -1,6 +1,7 @@
 //! The kinds of resource, one file each, and their registry: adding a kind is one file and one line here.
 
 pub mod attachment;
+pub mod bucket;
 pub mod bucket_mount;
 pub mod credential;
 pub mod flavor;
@@ -41,6 +42,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &subnet::Subnet,
     &router::Router,
     &volume::Volume,
+    &bucket::Bucket,
     &port::Port,
     &server::Server,
     &floating_ip::FloatingIp,

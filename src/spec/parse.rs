@@ -31,7 +31,7 @@ use read::{Reader, first_line};
 pub const SECTIONS: &[&str] = &["stack", "variables", "sites", "defaults", "outputs"];
 
 /// Sections of the language that this version does not carry out, unless a kind says it does.
-const NOT_YET: &[&str] = &["buckets", "datasets"];
+const NOT_YET: &[&str] = &["datasets"];
 
 /// Merges the files into one spec. `kinds` are the names of the kinds' sections.
 #[must_use]

@@ -87,7 +87,7 @@ outputs: { ip: '${servers.node[0].address}' }
 fn sections_and_fields_that_do_not_exist_are_offered_others() {
     let found = wrong(&["stack: s
 sevrers: {}
-buckets: {}
+datasets: {}
 frobnicate: 1
 sites: { kvm: { clowd: x } }
 defaults: { sit: kvm }
@@ -102,11 +102,11 @@ variables: { x: { defualt: 1 } }
       |
       = help: did you mean `servers`?
 
-    error[not-yet-supported]: `buckets` is not supported by this version
+    error[not-yet-supported]: `datasets` is not supported by this version
      --> a.yaml:3:1
       |
-    3 | buckets: {}
-      | ^^^^^^^
+    3 | datasets: {}
+      | ^^^^^^^^
       |
       = help: remove the section
 

@@ -1,0 +1,466 @@
+//! The loader: makes what is below a prefix of a bucket what is wanted there, and says so in a manifest.
+//!
+//! In: the objects that are wanted, each with size, SHA-256 and content that can be opened again; a bucket and a prefix;
+//! the form of the manifest. Out: a [`Report`], or the first thing that went wrong, with the object's name.
+//!
+//! ```text
+//! look ──▶ decide ──▶ check ──▶ invalidate ──▶ send ──▶ verify ──▶ delete extra ──▶ tidy ──▶ write the manifest
+//! (list)   (pure)   (digests)   (only if anything is to change)     (only if told)
+//! ```
+//!
+//! **The rule of the manifest.** A reader that finds `.anole/manifest.json` finds below the prefix exactly what it lists.
+//! So it is taken away *before* the first request that changes an object, and written after the last one: between the two
+//! there is none, whatever happens to this process. What it said is kept beside it, as `.anole/previous.json`, from which
+//! an interrupted load is carried on: an object whose entity tag is still the listed one still has the listed content.
+//! The copy is made before the original goes; a crash between the two leaves both, and both are true.
+//!
+//! Invariants:
+//! - What is sent has the SHA-256 that was wanted, or it is not there: content that changed since its digest was taken
+//!   fails the load. What arrived has the MD5 of what was sent: the store checks it, and its entity tag is compared.
+//! - Nothing outside the prefix is written or deleted, and nothing of another dataset whose prefix lies below this one.
+//! - Extra objects go only after all wanted ones are there.
+//! - Memory is bounded by [`Options::memory`], whatever the number and the size of the objects.
+//! - One load at a time has a prefix: who calls sees to that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::object::{Content, ObjectError, PutOptions, Store, Upload, Victim};
+
+mod decide;
+mod look;
+mod send;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use look::Seen;
+
+/// The folder below the prefix that is the loader's own.
+pub const FOLDER: &str = ".anole/";
+
+/// The manifest's key below the prefix.
+pub const MANIFEST: &str = ".anole/manifest.json";
+
+/// Where the last manifest is kept while there is none.
+pub const PREVIOUS: &str = ".anole/previous.json";
+
+/// The key of an object's metadata that holds the SHA-256 of its content.
+pub const SHA256: &str = "sha256";
+
+/// How many requests that delete are under way at a time.
+const DELETIONS: usize = 8;
+
+/// A SHA-256.
+pub type Digest = [u8; 32];
+
+/// Content that can be read as often as it is needed.
+pub trait Open: Send + Sync {
+    /// Its bytes from an offset on. Blocking.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>>;
+
+    /// What it is, for people: a path, or an archive and its entry.
+    fn origin(&self) -> String;
+}
+
+/// An object that is wanted.
+#[derive(Clone)]
+pub struct Wanted {
+    /// Its key below the prefix.
+    pub key: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The SHA-256 of its content.
+    pub sha256: Digest,
+    /// Its content.
+    pub content: Arc<dyn Open>,
+}
+
+/// An object as a manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key below the prefix.
+    pub key: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The SHA-256 of its content.
+    pub sha256: Digest,
+    /// What the store calls this content.
+    pub etag: String,
+}
+
+/// The form of the manifest: its bytes to objects and back.
+pub trait Form: Send + Sync {
+    /// What a manifest lists.
+    ///
+    /// # Errors
+    /// Why it cannot be read. It is then as if there were none.
+    fn read(&self, bytes: &[u8]) -> Result<Vec<Listed>, String>;
+
+    /// The manifest of these objects, sorted by key. The same objects give the same bytes.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    fn write(&self, objects: &[Listed]) -> Result<Vec<u8>, String>;
+}
+
+/// Where the objects go.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The store.
+    pub store: Store,
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix, with or without the slash at its end; empty for the whole bucket.
+    pub prefix: String,
+}
+
+/// How it is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How many requests that carry data are under way at a time.
+    pub transfers: usize,
+    /// Objects larger than this go in parts, in bytes.
+    pub threshold: u64,
+    /// How large a part is at least, in bytes; stores ask for 5 MiB or more.
+    pub part_size: u64,
+    /// How much content is in memory at a time, in bytes. At least one object of the threshold's size fits.
+    pub memory: u64,
+    /// Whether objects below the prefix that are not wanted are deleted.
+    pub delete_extra: bool,
+    /// Whether every object is read back.
+    pub verify: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            transfers: 32,
+            threshold: 32 << 20,
+            part_size: 16 << 20,
+            memory: 192 << 20,
+            delete_extra: false,
+            verify: false,
+        }
+    }
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// So much is to be sent.
+    Total {
+        /// Objects.
+        objects: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// So many bytes more are there, sent now or before an interruption.
+    Bytes(u64),
+    /// This object is there.
+    Object(String),
+    /// So many extra objects more are gone.
+    Deleted(u64),
+    /// This object was read back and is as it was sent.
+    Verified(String),
+}
+
+/// Who is told how far it is, and asked whether to stop. Called from several threads, often.
+pub trait Watch: Send + Sync {
+    /// Something happened.
+    fn tell(&self, event: Event);
+
+    /// Whether to stop: what is there is kept, and the next load carries on.
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How many objects are wanted.
+    pub wanted: u64,
+    /// How many of them were sent.
+    pub sent: u64,
+    /// How many bytes were sent.
+    pub sent_bytes: u64,
+    /// How many parts were there from an interrupted load.
+    pub resumed_parts: u64,
+    /// How many extra objects were deleted.
+    pub deleted: u64,
+    /// How many unfinished uploads were given up.
+    pub aborted: u64,
+}
+
+/// How what is there differs from what is wanted, for a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// How many objects are wanted.
+    pub wanted: u64,
+    /// How many are not there.
+    pub missing: u64,
+    /// How many are there with another content, or may be.
+    pub changed: u64,
+    /// How many are there and not wanted.
+    pub extra: u64,
+    /// Whether there is no manifest: a load was interrupted, or there was none.
+    pub unfinished: bool,
+}
+
+/// Why a load failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The store refused something that is about no one object.
+    #[error("{0}")]
+    Store(ObjectError),
+    /// An object could not be sent or read back.
+    #[error("object `{key}` of {origin}: {source}")]
+    Object {
+        /// Its whole key.
+        key: String,
+        /// Where its content is from.
+        origin: String,
+        /// Why.
+        source: ObjectError,
+    },
+    /// What is wanted cannot be: a key twice, or the loader's own.
+    #[error("{0}")]
+    Wanted(String),
+    /// The manifest cannot be made.
+    #[error("the manifest: {0}")]
+    Manifest(String),
+    /// It was told to stop.
+    #[error("stopped; what was sent is kept, and the next load carries on")]
+    Stopped,
+}
+
+impl From<ObjectError> for LoadError {
+    fn from(error: ObjectError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What every part of a load uses.
+struct Loader {
+    store: Store,
+    bucket: String,
+    /// Empty, or with a slash at its end.
+    prefix: String,
+    options: Options,
+    /// What may be in memory, in KiB.
+    memory: Arc<Semaphore>,
+    /// Requests that carry data.
+    slots: Arc<Semaphore>,
+    watch: Arc<dyn Watch>,
+}
+
+impl Loader {
+    fn new(place: &Place, options: Options, watch: Arc<dyn Watch>) -> Self {
+        let prefix = match place.prefix.trim_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
+        Self {
+            store: place.store.clone(),
+            bucket: place.bucket.clone(),
+            prefix,
+            options,
+            memory: Arc::new(Semaphore::new(kib(options.memory.max(options.threshold)))),
+            slots: Arc::new(Semaphore::new(options.transfers.max(1))),
+            watch,
+        }
+    }
+
+    fn key(&self, below: &str) -> String {
+        format!("{}{below}", self.prefix)
+    }
+
+    fn go_on(&self) -> Result<(), LoadError> {
+        if self.watch.stopped() { Err(LoadError::Stopped) } else { Ok(()) }
+    }
+
+    fn of(&self, wanted: &Wanted, source: ObjectError) -> LoadError {
+        LoadError::Object { key: self.key(&wanted.key), origin: wanted.content.origin(), source }
+    }
+}
+
+/// A size in KiB, as permits of a semaphore: at least one.
+fn kib(bytes: u64) -> usize {
+    usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
+}
+
+/// How what is there differs from what is wanted; nothing is changed, and no content is read.
+///
+/// # Errors
+/// When the bucket cannot be listed, or what is wanted cannot be.
+pub async fn compare(place: &Place, wanted: &[Wanted], form: &dyn Form) -> Result<Difference, LoadError> {
+    let sorted = sorted(wanted)?;
+    let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
+    let seen = loader.look(&sorted, form).await?;
+    let decided = decide::decide(&sorted, &seen, &loader.prefix, loader.options.threshold);
+    let count = |test: fn(&decide::Verdict) -> bool| decided.verdicts.iter().filter(|one| test(one)).count() as u64;
+    Ok(Difference {
+        wanted: sorted.len() as u64,
+        missing: count(|one| matches!(one, decide::Verdict::Missing)),
+        changed: count(|one| matches!(one, decide::Verdict::Other | decide::Verdict::Unsure)),
+        extra: decided.extra.len() as u64,
+        unfinished: !seen.complete,
+    })
+}
+
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn tell(&self, _: Event) {}
+}
+
+/// Makes what is below the prefix what is wanted.
+///
+/// # Errors
+/// The first thing that went wrong; there is no manifest then, unless nothing was changed yet. What was sent is kept.
+pub async fn load(
+    place: &Place,
+    wanted: &[Wanted],
+    form: &dyn Form,
+    options: Options,
+    watch: Arc<dyn Watch>,
+) -> Result<Report, LoadError> {
+    let sorted = sorted(wanted)?;
+    let loader = Arc::new(Loader::new(place, options, watch));
+    let seen = loader.look(&sorted, form).await?;
+    let mut report = Report { wanted: sorted.len() as u64, ..Report::default() };
+    let decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
+    let extra = if options.delete_extra { decided.extra } else { Vec::new() };
+    let (mut etags, mut missing) = loader.check(&sorted, &seen, decided.verdicts).await?;
+    if options.verify {
+        // What is damaged is sent again: its content is at hand.
+        for damaged in loader.read_back(&sorted, &etags).await? {
+            etags.remove(&damaged);
+            missing.push(damaged);
+        }
+    }
+    let uploads = match missing.iter().any(|at| sorted[*at].size > options.threshold) {
+        true => loader.own_uploads(&sorted).await?,
+        false => Vec::new(),
+    };
+    let changing = !missing.is_empty() || !extra.is_empty();
+    if changing {
+        loader.invalidate(&seen).await?;
+        let again: Vec<usize> = missing.clone();
+        loader.send_all(&sorted, missing, &uploads, (&mut etags, &mut report)).await?;
+        if options.verify {
+            let sent: BTreeMap<_, _> = again.iter().filter_map(|at| Some((*at, etags.get(at)?.clone()))).collect();
+            if let Some(damaged) = loader.read_back(&sorted, &sent).await?.first() {
+                return Err(loader.unlike(&sorted[*damaged]));
+            }
+        }
+        report.deleted = loader.delete_extra(&extra).await?;
+    }
+    // Before the manifest: with one, the next load has no reason to look for them.
+    if changing || !seen.complete {
+        report.aborted = loader.tidy(&sorted).await?;
+    }
+    loader.finish(&sorted, &etags, (&seen, changing), form).await?;
+    Ok(report)
+}
+
+/// What is wanted, by key; refused where it cannot be.
+fn sorted(wanted: &[Wanted]) -> Result<Arc<[Wanted]>, LoadError> {
+    let mut sorted = wanted.to_vec();
+    sorted.sort_by(|one, other| one.key.cmp(&other.key));
+    for pair in sorted.windows(2) {
+        if pair[0].key == pair[1].key {
+            let (one, other) = (pair[0].content.origin(), pair[1].content.origin());
+            return Err(LoadError::Wanted(format!("`{}` is wanted twice: of {one}, and of {other}", pair[0].key)));
+        }
+    }
+    match sorted.iter().find(|object| object.key.is_empty() || object.key.starts_with(FOLDER)) {
+        Some(object) => Err(LoadError::Wanted(format!("no object can have the key `{}` below a prefix", object.key))),
+        None => Ok(sorted.into()),
+    }
+}
+
+impl Loader {
+    /// Takes the manifest away, and keeps what it said. See the rule above.
+    async fn invalidate(&self, seen: &Seen) -> Result<(), LoadError> {
+        if seen.manifest.is_none() {
+            return Ok(());
+        }
+        let (manifest, previous) = (self.key(MANIFEST), self.key(PREVIOUS));
+        if seen.complete {
+            self.store.copy((&self.bucket, &manifest), (&self.bucket, &previous)).await?;
+        }
+        self.store.delete(&self.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
+        Ok(())
+    }
+
+    async fn delete_extra(&self, extra: &[String]) -> Result<u64, LoadError> {
+        self.go_on()?;
+        let victims: Vec<_> = extra.iter().map(Victim::object).collect();
+        let tell = |count: usize| self.watch.tell(Event::Deleted(count as u64));
+        self.store.delete(&self.bucket, &victims, DELETIONS, &tell).await?;
+        Ok(victims.len() as u64)
+    }
+
+    /// Writes the manifest, if it is not there as it should be, and lets go of the one before.
+    async fn finish(
+        &self,
+        wanted: &[Wanted],
+        etags: &BTreeMap<usize, String>,
+        (seen, invalid): (&Seen, bool),
+        form: &dyn Form,
+    ) -> Result<(), LoadError> {
+        let listed = wanted.iter().enumerate().map(|(at, object)| {
+            let missing = || LoadError::Manifest(format!("`{}` is not there", object.key));
+            let etag = etags.get(&at).cloned().ok_or_else(missing)?;
+            Ok(Listed { key: object.key.clone(), size: object.size, sha256: object.sha256, etag })
+        });
+        let listed = listed.collect::<Result<Vec<_>, LoadError>>()?;
+        let bytes = form.write(&listed).map_err(LoadError::Manifest)?;
+        if invalid || !seen.complete || seen.manifest.as_deref() != Some(bytes.as_slice()) {
+            self.go_on()?;
+            let options = PutOptions {
+                md5: Some(send::md5(&bytes)),
+                content_type: Some("application/json".to_owned()),
+                ..PutOptions::default()
+            };
+            self.store.put(&self.bucket, &self.key(MANIFEST), &Content::Bytes(bytes.into()), &options).await?;
+        }
+        if seen.previous || (invalid && seen.complete) {
+            self.store.delete(&self.bucket, &[Victim::object(self.key(PREVIOUS))], 1, &|_| ()).await?;
+        }
+        Ok(())
+    }
+
+    /// The unfinished uploads that are this dataset's: those of wanted keys, and with extra objects deleted, all below
+    /// the prefix.
+    async fn own_uploads(&self, wanted: &[Wanted]) -> Result<Vec<Upload>, LoadError> {
+        let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
+        let mut uploads = match self.store.uploads(&self.bucket, &self.prefix).await {
+            Err(error) if error.kind() == crate::object::ObjectErrorKind::Unsupported => Vec::new(),
+            other => other?,
+        };
+        uploads.retain(|upload| {
+            let below = upload.key.strip_prefix(self.prefix.as_str());
+            below.is_some_and(|below| self.options.delete_extra || keys.contains(below))
+        });
+        Ok(uploads)
+    }
+
+    /// Gives up the uploads that no object is made of. By Swift those are also the parts of objects that are gone.
+    async fn tidy(&self, wanted: &[Wanted]) -> Result<u64, LoadError> {
+        let open = self.own_uploads(wanted).await?;
+        for upload in &open {
+            self.store.abort(upload).await?;
+        }
+        Ok(open.len() as u64)
+    }
+}

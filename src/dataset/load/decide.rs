@@ -1,0 +1,136 @@
+//! What is to be sent and what is extra. Pure.
+
+use std::collections::BTreeSet;
+
+use super::look::Seen;
+use super::{FOLDER, Wanted};
+
+/// What is known of a wanted object without reading its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is not there.
+    Missing,
+    /// It is there with another content.
+    Other,
+    /// It is there, and which content it has must be looked at.
+    Unsure,
+    /// It is there as it is wanted, under this entity tag.
+    Kept(String),
+}
+
+/// What is to be done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// One for each wanted object.
+    pub(super) verdicts: Vec<Verdict>,
+    /// The whole keys of what is there and not wanted.
+    pub(super) extra: Vec<String>,
+}
+
+/// Compares what is wanted with what is there. An object larger than `threshold` may be listed with another size than
+/// it has: Swift lists the size of its manifest.
+pub(super) fn decide(wanted: &[Wanted], seen: &Seen, prefix: &str, threshold: u64) -> Decided {
+    let verdicts = wanted
+        .iter()
+        .map(|object| {
+            let Some(entry) = seen.objects.get(&object.key) else { return Verdict::Missing };
+            let large = object.size > threshold;
+            if entry.size != object.size && !large {
+                return Verdict::Other;
+            }
+            // The entity tag says that the object still has the content that it had when it was listed.
+            match seen.known.get(&object.key).filter(|known| known.etag == entry.etag && !known.etag.is_empty()) {
+                Some(known) if known.sha256 == object.sha256 && known.size == object.size => {
+                    Verdict::Kept(entry.etag.clone())
+                }
+                Some(_) if !large => Verdict::Other,
+                _ => Verdict::Unsure,
+            }
+        })
+        .collect();
+    let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
+    let foreign = foreign(seen);
+    let is_extra = |key: &&String| !keys.contains(key.as_str()) && !foreign.iter().any(|other| key.starts_with(other));
+    let extra = seen.objects.keys().filter(is_extra).map(|key| format!("{prefix}{key}")).collect();
+    Decided { verdicts, extra }
+}
+
+/// The prefixes below this one that are other datasets': each has a folder of the loader's.
+fn foreign(seen: &Seen) -> BTreeSet<&str> {
+    let inside = format!("/{FOLDER}");
+    seen.objects.keys().filter_map(|key| key.find(&inside).map(|at| &key[..=at])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use super::super::{Listed, Open};
+    use super::*;
+    use crate::object::Entry;
+
+    struct Nothing;
+
+    impl Open for Nothing {
+        fn open(&self, _: u64) -> io::Result<Box<dyn io::Read + Send>> {
+            Err(io::Error::other("no content is read to decide"))
+        }
+
+        fn origin(&self) -> String {
+            "nothing".to_owned()
+        }
+    }
+
+    fn wanted(key: &str, size: u64, digest: u8) -> Wanted {
+        Wanted { key: key.into(), size, sha256: [digest; 32], content: Arc::new(Nothing) }
+    }
+
+    fn seen(objects: &[(&str, u64, &str)], known: &[(&str, u64, u8, &str)]) -> Seen {
+        let entry = |key: &str, size, etag: &str| Entry { key: key.into(), size, etag: etag.into(), modified: None };
+        let listed = |key: &str, size, digest, etag: &str| Listed {
+            key: key.into(),
+            size,
+            sha256: [digest; 32],
+            etag: etag.into(),
+        };
+        Seen {
+            objects: objects.iter().map(|(key, size, etag)| ((*key).into(), entry(key, *size, etag))).collect(),
+            known: known.iter().map(|(key, size, d, etag)| ((*key).into(), listed(key, *size, *d, etag))).collect(),
+            ..Seen::default()
+        }
+    }
+
+    #[test]
+    fn the_manifest_is_believed_only_while_the_entity_tag_is_the_same() {
+        let seen = seen(
+            &[
+                ("kept", 5, "e1"),
+                ("other", 5, "e2"),
+                ("rewritten", 5, "new"),
+                ("longer", 6, "e4"),
+                ("unknown", 5, "e5"),
+            ],
+            &[("kept", 5, 1, "e1"), ("other", 5, 9, "e2"), ("rewritten", 5, 1, "old"), ("longer", 5, 1, "e4")],
+        );
+        let keys = ["kept", "longer", "missing", "other", "rewritten", "unknown"];
+        let wanted: Vec<_> = keys.iter().map(|key| wanted(key, 5, 1)).collect();
+        let decided = decide(&wanted, &seen, "p/", 100);
+        use Verdict::{Kept, Missing, Other, Unsure};
+        assert_eq!(decided.verdicts, [Kept("e1".into()), Other, Missing, Other, Unsure, Unsure]);
+        assert_eq!(decided.extra, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_large_object_may_be_listed_by_its_manifest() {
+        let seen = seen(&[("large", 311, "d41d")], &[("large", 500, 1, "whole")]);
+        assert_eq!(decide(&[wanted("large", 500, 1)], &seen, "", 100).verdicts, [Verdict::Unsure]);
+    }
+
+    #[test]
+    fn what_is_another_datasets_is_not_extra() {
+        let seen =
+            seen(&[("old", 1, "e"), ("sub/.anole/manifest.json", 1, "e"), ("sub/a", 1, "e"), ("subway", 1, "e")], &[]);
+        assert_eq!(decide(&[], &seen, "p/", 100).extra, ["p/old", "p/subway"]);
+    }
+}

@@ -1,0 +1,376 @@
+//! Sending objects: whole or in parts, side by side, in bounded memory, each read once and checked both ways.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use md5::{Digest as _, Md5};
+use ring::digest::{Context, SHA256 as ALGORITHM};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+
+use super::decide::Verdict;
+use super::look::Seen;
+use super::{Event, LoadError, Loader, Report, SHA256, Wanted, kib};
+use crate::hex;
+use crate::object::{Content, ObjectError, ObjectErrorKind, Part, PutOptions, Upload};
+
+/// Most stores take more; Swift's large objects are of a thousand.
+const MOST_PARTS: u64 = 1000;
+
+/// How often an object is sent that arrives as something else.
+const TRIES: usize = 3;
+
+/// Objects that are there, by their place in what is wanted, with their entity tags; and places of those to send.
+type Checked = (BTreeMap<usize, String>, Vec<usize>);
+
+/// One object's fate.
+struct Sent {
+    at: usize,
+    etag: String,
+    bytes: u64,
+    resumed: u64,
+}
+
+pub(super) fn md5(bytes: &[u8]) -> [u8; 16] {
+    Md5::digest(bytes).into()
+}
+
+fn local(wanted: &Wanted, message: impl Into<String>) -> ObjectError {
+    ObjectError::local(wanted.content.origin(), message)
+}
+
+fn changed(wanted: &Wanted) -> ObjectError {
+    local(wanted, "it is not what it was when its digest was taken").hint("nothing may write there while it is loaded")
+}
+
+fn mismatch(loader: &Loader, wanted: &Wanted, got: &str) -> ObjectError {
+    let request = format!("PUT {}/{}", loader.bucket, loader.key(&wanted.key));
+    let message = format!("it arrived as something else: the store calls it {got}");
+    ObjectError::new(ObjectErrorKind::Mismatch, loader.store.host(), request, message)
+}
+
+/// Whether an entity tag is an MD5 and so can be compared; some stores encrypt, and tag what they keep.
+fn is_md5(etag: &str) -> bool {
+    etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Blocking work, off the threads that serve connections.
+async fn blocking<T: Send + 'static>(
+    wanted: &Wanted,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ObjectError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| local(wanted, format!("reading it failed: {error}")))
+}
+
+/// The whole of a small object, with its MD5. It has the SHA-256 that is wanted, or this is an error.
+fn read_whole(wanted: &Wanted) -> Result<(Bytes, [u8; 16]), ObjectError> {
+    let broken = |error: std::io::Error| local(wanted, error.to_string());
+    let mut bytes = Vec::with_capacity(usize::try_from(wanted.size).unwrap_or_default());
+    let reader = wanted.content.open(0).map_err(broken)?;
+    reader.take(wanted.size + 1).read_to_end(&mut bytes).map_err(broken)?;
+    if bytes.len() as u64 != wanted.size || ring::digest::digest(&ALGORITHM, &bytes).as_ref() != wanted.sha256 {
+        return Err(changed(wanted));
+    }
+    let md5 = md5(&bytes);
+    Ok((bytes.into(), md5))
+}
+
+/// A large object that is read part by part.
+struct Parts {
+    reader: Box<dyn Read + Send>,
+    digest: Context,
+}
+
+impl Parts {
+    /// The next part.
+    fn next(mut self, size: u64) -> std::io::Result<(Self, Bytes, [u8; 16])> {
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        (&mut self.reader).take(size).read_to_end(&mut bytes)?;
+        if (bytes.len() as u64) < size {
+            return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it is shorter than it was"));
+        }
+        self.digest.update(&bytes);
+        let md5 = md5(&bytes);
+        Ok((self, bytes.into(), md5))
+    }
+}
+
+impl Loader {
+    /// Looks at the objects whose content is not sure: by the MD5 that is their entity tag, or by the digest in their
+    /// metadata. Nothing is changed.
+    pub(super) async fn check(
+        self: &Arc<Self>,
+        wanted: &Arc<[Wanted]>,
+        seen: &Seen,
+        verdicts: Vec<Verdict>,
+    ) -> Result<Checked, LoadError> {
+        let (mut kept, mut missing, mut unsure) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for (at, verdict) in verdicts.into_iter().enumerate() {
+            match verdict {
+                Verdict::Kept(etag) => drop(kept.insert(at, etag)),
+                Verdict::Missing | Verdict::Other => missing.push(at),
+                Verdict::Unsure => {
+                    let listed = seen.objects.get(&wanted[at].key).map(|entry| entry.etag.clone());
+                    unsure.push((at, listed.unwrap_or_default()));
+                }
+            }
+        }
+        let mut tasks = JoinSet::new();
+        let mut unsure = unsure.into_iter();
+        loop {
+            while tasks.len() < self.options.transfers.max(1)
+                && let Some((at, etag)) = unsure.next()
+            {
+                let (loader, wanted) = (Arc::clone(self), Arc::clone(wanted));
+                tasks.spawn(async move { Ok::<_, LoadError>((at, loader.is_there(&wanted[at], &etag).await?)) });
+            }
+            match tasks.join_next().await {
+                None => break,
+                Some(done) => match joined(done)?? {
+                    (at, Some(etag)) => drop(kept.insert(at, etag)),
+                    (at, None) => missing.push(at),
+                },
+            }
+        }
+        missing.sort_unstable();
+        Ok((kept, missing))
+    }
+
+    /// The object's entity tag, if it has the wanted content.
+    async fn is_there(&self, wanted: &Wanted, etag: &str) -> Result<Option<String>, LoadError> {
+        self.go_on()?;
+        if is_md5(etag) && wanted.size <= self.options.threshold {
+            let _memory = self.room(wanted.size).await?;
+            let object = wanted.clone();
+            let read = blocking(wanted, move || read_whole(&object)).await.and_then(|read| read);
+            let (_, md5) = read.map_err(|error| self.of(wanted, error))?;
+            return Ok((hex::encode(&md5) == etag).then(|| etag.to_owned()));
+        }
+        let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await;
+        let head = head.map_err(|error| self.of(wanted, error))?;
+        let same = head.size == wanted.size
+            && head.metadata.get(SHA256).is_some_and(|digest| *digest == hex::encode(&wanted.sha256));
+        Ok(same.then_some(head.etag))
+    }
+
+    /// Sends objects, and records their entity tags. The first that fails ends it.
+    pub(super) async fn send_all(
+        self: &Arc<Self>,
+        wanted: &Arc<[Wanted]>,
+        missing: Vec<usize>,
+        uploads: &[Upload],
+        (etags, report): (&mut BTreeMap<usize, String>, &mut Report),
+    ) -> Result<(), LoadError> {
+        let bytes = missing.iter().map(|at| wanted[*at].size).sum();
+        self.watch.tell(Event::Total { objects: missing.len() as u64, bytes });
+        // The large ones first: one of them at the end would have the wire to itself.
+        let (large, small): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|at| wanted[*at].size > self.options.threshold);
+        let mut places = large.into_iter().chain(small);
+        let mut tasks: JoinSet<Result<Sent, LoadError>> = JoinSet::new();
+        loop {
+            while tasks.len() < self.options.transfers.max(1)
+                && let Some(at) = places.next()
+            {
+                let (loader, wanted) = (Arc::clone(self), Arc::clone(wanted));
+                let key = self.key(&wanted[at].key);
+                let open: Vec<Upload> = uploads.iter().filter(|upload| upload.key == key).cloned().collect();
+                tasks.spawn(async move { loader.send(at, &wanted[at], open).await });
+            }
+            let Some(done) = tasks.join_next().await else { return Ok(()) };
+            let sent = joined(done)??;
+            report.sent += 1;
+            report.sent_bytes += sent.bytes;
+            report.resumed_parts += sent.resumed;
+            self.watch.tell(Event::Object(wanted[sent.at].key.clone()));
+            etags.insert(sent.at, sent.etag);
+        }
+    }
+
+    async fn send(self: &Arc<Self>, at: usize, wanted: &Wanted, open: Vec<Upload>) -> Result<Sent, LoadError> {
+        let sent = if wanted.size > self.options.threshold {
+            self.send_parts(at, wanted, open).await?
+        } else {
+            let etag = self.send_whole(wanted).await?;
+            self.watch.tell(Event::Bytes(wanted.size));
+            Sent { at, etag, bytes: wanted.size, resumed: 0 }
+        };
+        Ok(sent)
+    }
+
+    async fn send_whole(&self, wanted: &Wanted) -> Result<String, LoadError> {
+        self.go_on()?;
+        let _memory = self.room(wanted.size).await?;
+        let object = wanted.clone();
+        let read = blocking(wanted, move || read_whole(&object)).await.and_then(|read| read);
+        let (bytes, md5) = read.map_err(|error| self.of(wanted, error))?;
+        let options = PutOptions { md5: Some(md5), ..self.written(wanted) };
+        let key = self.key(&wanted.key);
+        let mut tried = 0;
+        loop {
+            let etag = {
+                let _slot = self.slot().await?;
+                self.store.put(&self.bucket, &key, &Content::Bytes(bytes.clone()), &options).await
+            };
+            let etag = etag.map_err(|error| self.of(wanted, error))?;
+            if !is_md5(&etag) || etag == hex::encode(&md5) {
+                return Ok(etag);
+            }
+            tried += 1;
+            if tried == TRIES {
+                return Err(self.of(wanted, mismatch(self, wanted, &etag)));
+            }
+        }
+    }
+
+    async fn send_parts(self: &Arc<Self>, at: usize, wanted: &Wanted, open: Vec<Upload>) -> Result<Sent, LoadError> {
+        let of = |error| self.of(wanted, error);
+        let size = part_size(wanted.size, self.options.part_size);
+        let (upload, there) = self.resume(wanted, open, size).await?;
+        let reader = wanted.content.open(0).map_err(|error| of(local(wanted, error.to_string())))?;
+        let mut parts = Parts { reader, digest: Context::new(&ALGORITHM) };
+        let (mut done, mut resumed, mut bytes) = (Vec::new(), 0, 0);
+        let mut tasks: JoinSet<Result<Part, ObjectError>> = JoinSet::new();
+        for number in 1..=u32::try_from(wanted.size.div_ceil(size)).unwrap_or(u32::MAX) {
+            self.go_on()?;
+            let length = size.min(wanted.size - size * u64::from(number - 1));
+            let memory = self.room(length).await?;
+            let read = blocking(wanted, move || parts.next(length)).await.map_err(of)?;
+            let (rest, content, md5) = read.map_err(|error| of(local(wanted, error.to_string())))?;
+            parts = rest;
+            let part = Part { number, size: length, etag: hex::encode(&md5) };
+            if there.get(&number) == Some(&part) {
+                resumed += 1;
+                self.watch.tell(Event::Bytes(length));
+                done.push(part);
+                continue;
+            }
+            bytes += length;
+            let (loader, upload, object) = (Arc::clone(self), upload.clone(), wanted.clone());
+            tasks.spawn(async move {
+                let part = loader.send_part(&upload, (part, md5), content, &object).await;
+                drop(memory);
+                part
+            });
+            while let Some(finished) = tasks.try_join_next() {
+                done.push(joined(finished)?.map_err(of)?);
+            }
+        }
+        while let Some(finished) = tasks.join_next().await {
+            done.push(joined(finished)?.map_err(of)?);
+        }
+        if parts.digest.finish().as_ref() != wanted.sha256 {
+            // Its parts are no use: the next load would find others.
+            self.store.abort(&upload).await.map_err(of)?;
+            return Err(of(changed(wanted)));
+        }
+        done.sort_unstable_by_key(|part| part.number);
+        match self.store.complete(&upload, &done, &self.written(wanted)).await {
+            // Its answer was lost, and asked again the upload is over: what is there says whether it came to be.
+            Err(error) if error.is_not_found() => {}
+            other => other.map_err(of)?,
+        }
+        let etag = self.completed(wanted, &done).await.map_err(of)?;
+        Ok(Sent { at, etag, bytes, resumed })
+    }
+
+    async fn send_part(
+        &self,
+        upload: &Upload,
+        (part, md5): (Part, [u8; 16]),
+        content: Bytes,
+        wanted: &Wanted,
+    ) -> Result<Part, ObjectError> {
+        let slot = self.slots.clone().acquire_owned().await;
+        let _slot = slot.map_err(|_| local(wanted, "the load is over"))?;
+        let etag = self.store.put_part(upload, part.number, &Content::Bytes(content), md5).await?;
+        if is_md5(&etag) && etag != part.etag {
+            return Err(mismatch(self, wanted, &etag));
+        }
+        self.watch.tell(Event::Bytes(part.size));
+        // What the store calls it is what it wants to hear.
+        Ok(if etag.is_empty() { part } else { Part { etag, ..part } })
+    }
+
+    /// An upload to carry on with and its parts, or a new one.
+    async fn resume(
+        &self,
+        wanted: &Wanted,
+        open: Vec<Upload>,
+        size: u64,
+    ) -> Result<(Upload, BTreeMap<u32, Part>), LoadError> {
+        let of = |error| self.of(wanted, error);
+        let mut best: Option<(Upload, BTreeMap<u32, Part>)> = None;
+        for upload in open {
+            let parts = match self.store.parts(&upload).await {
+                Err(error) if error.is_not_found() => continue,
+                other => other.map_err(of)?,
+            };
+            // Parts of another size are of another cut, or of another content.
+            let fits = |part: &Part| {
+                let begins = size.saturating_mul(u64::from(part.number.saturating_sub(1)));
+                part.number > 0 && begins < wanted.size && part.size == size.min(wanted.size - begins)
+            };
+            if parts.iter().all(fits) && best.as_ref().is_none_or(|(_, had)| had.len() < parts.len()) {
+                best = Some((upload, parts.into_iter().map(|part| (part.number, part)).collect()));
+            }
+        }
+        match best {
+            Some(best) => Ok(best),
+            None => {
+                let key = self.key(&wanted.key);
+                let begun = self.store.begin(&self.bucket, &key, &self.written(wanted)).await;
+                Ok((begun.map_err(of)?, BTreeMap::new()))
+            }
+        }
+    }
+
+    /// The entity tag of an object made of parts. Ceph does not say it when it makes one.
+    async fn completed(&self, wanted: &Wanted, parts: &[Part]) -> Result<String, ObjectError> {
+        let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await?;
+        let raw: Vec<u8> = parts.iter().filter_map(|part| hex::decode(&part.etag)).flatten().collect();
+        let text: String = parts.iter().map(|part| part.etag.as_str()).collect();
+        let by_s3 = format!("{}-{}", hex::encode(&md5(&raw)), parts.len());
+        let by_swift = hex::encode(&md5(text.as_bytes()));
+        // Tags of another form are those of a store that encrypts.
+        let comparable = head.etag.len() == by_s3.len() || is_md5(&head.etag);
+        if head.size != wanted.size || (comparable && head.etag != by_s3 && head.etag != by_swift) {
+            return Err(mismatch(self, wanted, &head.etag));
+        }
+        Ok(head.etag)
+    }
+
+    fn written(&self, wanted: &Wanted) -> PutOptions {
+        let metadata = BTreeMap::from([(SHA256.to_owned(), hex::encode(&wanted.sha256))]);
+        PutOptions { metadata, ..PutOptions::default() }
+    }
+
+    /// Room in memory for so many bytes.
+    async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, LoadError> {
+        let most = kib(self.options.memory.max(self.options.threshold));
+        let permits = u32::try_from(kib(bytes).min(most)).unwrap_or(u32::MAX);
+        self.memory.clone().acquire_many_owned(permits).await.map_err(|_| LoadError::Stopped)
+    }
+
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, LoadError> {
+        self.slots.clone().acquire_owned().await.map_err(|_| LoadError::Stopped)
+    }
+}
+
+/// How large the parts of an object of that size are: at least as wanted, and few enough. Whole MiB, so that another
+/// version of anole cuts the same.
+pub(super) fn part_size(size: u64, wanted: u64) -> u64 {
+    const MIB: u64 = 1 << 20;
+    size.div_ceil(MOST_PARTS).max(wanted).div_ceil(MIB).max(1) * MIB
+}
+
+/// A task's result; a panic in it goes on here.
+pub(super) fn joined<T>(done: Result<T, tokio::task::JoinError>) -> Result<T, LoadError> {
+    match done {
+        Ok(result) => Ok(result),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(LoadError::Stopped),
+    }
+}

@@ -1,0 +1,375 @@
+//! Loads into a store of a few lines: what is sent, in which order, and what a reader sees meanwhile.
+
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::hex;
+use crate::object::tests::fake::{Fake, Kept};
+use crate::object::{ObjectErrorKind, Store};
+
+const MIB: u64 = 1 << 20;
+
+struct Memory(Mutex<Vec<u8>>);
+
+impl Open for Memory {
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let bytes = self.0.lock().unwrap().clone();
+        Ok(Box::new(Cursor::new(bytes[usize::try_from(offset).unwrap()..].to_vec())))
+    }
+
+    fn origin(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap()
+}
+
+fn wanted(key: &str, content: Vec<u8>) -> Wanted {
+    let (size, sha256) = (content.len() as u64, digest(&content));
+    Wanted { key: key.into(), size, sha256, content: Arc::new(Memory(Mutex::new(content))) }
+}
+
+fn some(count: u32) -> Vec<Wanted> {
+    (0..count)
+        .map(|number| wanted(&format!("o/{number:04}.jpg"), format!("content of {number}").into_bytes()))
+        .collect()
+}
+
+fn large(key: &str, mib: u64, seed: u8) -> Wanted {
+    let content = (0..mib * MIB + 17).map(|at| (at / 4099).to_le_bytes()[0] ^ seed).collect();
+    wanted(key, content)
+}
+
+/// A line an object.
+struct Lines;
+
+impl Form for Lines {
+    fn read(&self, bytes: &[u8]) -> Result<Vec<Listed>, String> {
+        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+        let line = |line: &str| {
+            let mut words = line.split(' ');
+            let mut next = || words.next().map(str::to_owned).ok_or("too short");
+            let (key, size, sha256, etag) = (next()?, next()?, next()?, next()?);
+            let sha256 = hex::decode(&sha256).and_then(|bytes| bytes.try_into().ok()).ok_or("no digest")?;
+            Ok::<_, String>(Listed { key, size: size.parse().map_err(|_| "no size")?, sha256, etag })
+        };
+        text.lines().map(line).collect()
+    }
+
+    fn write(&self, objects: &[Listed]) -> Result<Vec<u8>, String> {
+        let line = |one: &Listed| format!("{} {} {} {}\n", one.key, one.size, hex::encode(&one.sha256), one.etag);
+        Ok(objects.iter().map(line).collect::<String>().into_bytes())
+    }
+}
+
+/// Stops after so many bytes; and checks at each of them what a reader sees.
+struct Stops {
+    after: u64,
+    bytes: AtomicU64,
+}
+
+impl Watch for Stops {
+    fn tell(&self, event: Event) {
+        if let Event::Bytes(bytes) = event {
+            self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.bytes.load(Ordering::SeqCst) >= self.after
+    }
+}
+
+fn options() -> Options {
+    Options { transfers: 4, threshold: MIB, part_size: MIB, memory: 4 * MIB, ..Options::default() }
+}
+
+async fn run(store: &Store, objects: &[Wanted], options: Options) -> Result<Report, LoadError> {
+    until(store, objects, options, u64::MAX).await
+}
+
+async fn until(store: &Store, objects: &[Wanted], options: Options, bytes: u64) -> Result<Report, LoadError> {
+    let place = Place { store: store.clone(), bucket: "b".into(), prefix: "p".into() };
+    load(&place, objects, &Lines, options, Arc::new(Stops { after: bytes, bytes: AtomicU64::new(0) })).await
+}
+
+/// What the manifest says is there, and nothing else.
+fn assert_whole(fake: &Fake, objects: &[Wanted]) {
+    let world = fake.world.lock().unwrap();
+    let manifest = Lines.read(&world.objects["p/.anole/manifest.json"].content).unwrap();
+    let listed: BTreeMap<_, _> = manifest.iter().map(|one| (one.key.as_str(), one)).collect();
+    assert_eq!(listed.len(), objects.len());
+    for object in objects {
+        let kept = &world.objects[&format!("p/{}", object.key)];
+        assert_eq!((digest(&kept.content), kept.content.len() as u64), (object.sha256, object.size), "{}", object.key);
+        assert_eq!(listed[object.key.as_str()].etag, kept.etag);
+    }
+    assert!(world.uploads.is_empty(), "unfinished uploads are left");
+    assert!(!world.objects.contains_key("p/.anole/previous.json"));
+}
+
+fn has_manifest(fake: &Fake) -> bool {
+    fake.world.lock().unwrap().objects.contains_key("p/.anole/manifest.json")
+}
+
+fn is_write(line: &&String) -> bool {
+    ["PUT", "POST", "DELETE"].iter().any(|method| line.starts_with(method))
+}
+
+#[tokio::test]
+async fn a_second_load_of_the_same_sends_nothing() {
+    let (fake, store) = Fake::serve().await;
+    let objects = some(2300);
+    let report = run(&store, &objects, options()).await.unwrap();
+    assert_eq!((report.wanted, report.sent), (2300, 2300));
+    assert_whole(&fake, &objects);
+    fake.log();
+    assert_eq!(run(&store, &objects, options()).await.unwrap(), Report { wanted: 2300, ..Report::default() });
+    let log = fake.log();
+    assert_eq!(log.len(), 4, "three pages and the manifest: {log:?}");
+    assert!(!log.iter().any(|line| is_write(&line)), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_change_takes_the_manifest_away_first_and_writes_it_last() {
+    let (fake, store) = Fake::serve().await;
+    run(&store, &some(20), options()).await.unwrap();
+    fake.log();
+    let mut objects = some(18);
+    objects[3] = wanted(&objects[3].key.clone(), b"another content".to_vec());
+    objects.push(wanted("o/new", b"new".to_vec()));
+    let report = run(&store, &objects, Options { delete_extra: true, ..options() }).await.unwrap();
+    assert_eq!((report.sent, report.deleted), (2, 2));
+    assert_whole(&fake, &objects);
+    let log = fake.log();
+    let at = |line: &str| log.iter().position(|one| one == line).unwrap_or_else(|| panic!("no {line} in {log:?}"));
+    let (first, last) = (at("DELETE p/.anole/manifest.json"), at("PUT p/.anole/manifest.json"));
+    assert!(at("PUT p/.anole/previous.json") < first);
+    for line in ["PUT p/o/0003.jpg", "PUT p/o/new", "DELETE p/o/0018.jpg", "DELETE p/o/0019.jpg"] {
+        assert!(first < at(line) && at(line) < last, "{line} in {log:?}");
+    }
+    assert!(at("PUT p/o/new") < at("DELETE p/o/0018.jpg") && at("PUT p/o/0003.jpg") < at("DELETE p/o/0018.jpg"));
+}
+
+#[tokio::test]
+async fn an_interrupted_load_is_carried_on_and_never_looks_whole() {
+    for stop in [1, 60, 200, 400] {
+        let (fake, store) = Fake::serve().await;
+        run(&store, &some(10), options()).await.unwrap();
+        let objects: Vec<_> =
+            some(60).into_iter().map(|one| wanted(&one.key, format!("x{}", one.key).into())).collect();
+        let first = until(&store, &objects, options(), stop).await;
+        assert!(matches!(first, Err(LoadError::Stopped)), "{first:?}");
+        assert!(!has_manifest(&fake), "stopped after {stop} bytes");
+        let there = fake.keys().iter().filter(|key| key.starts_with("p/o/")).count();
+        let sent = fake.log().iter().filter(|line| line.starts_with("PUT p/o/")).count() as u64;
+        let report = run(&store, &objects, options()).await.unwrap();
+        assert_eq!(report.sent + sent - 10, 60, "after {stop} bytes, with {there} there");
+        assert_whole(&fake, &objects);
+    }
+}
+
+#[tokio::test]
+async fn parts_that_arrived_are_not_sent_again() {
+    let (fake, store) = Fake::serve().await;
+    let objects = [large("one", 6, 1), large("two", 6, 2)];
+    let stopped = until(&store, &objects, Options { transfers: 2, ..options() }, 5 * MIB).await;
+    assert!(matches!(stopped, Err(LoadError::Stopped)), "{stopped:?}");
+    assert!(!has_manifest(&fake));
+    let there: usize = fake.world.lock().unwrap().uploads.values().map(|(_, _, parts)| parts.len()).sum();
+    assert!(there >= 3, "{there} parts");
+    fake.log();
+    let report = run(&store, &objects, options()).await.unwrap();
+    assert_eq!(report.resumed_parts, there as u64);
+    assert_eq!(fake.log().iter().filter(|line| line.contains('#') && line.starts_with("PUT")).count(), 14 - there);
+    assert_whole(&fake, &objects);
+    fake.log();
+    assert_eq!(run(&store, &objects, options()).await.unwrap().sent, 0);
+    // Without a manifest the digest in the metadata says it.
+    fake.world.lock().unwrap().objects.remove("p/.anole/manifest.json");
+    assert_eq!(run(&store, &objects, options()).await.unwrap().sent, 0);
+    assert_whole(&fake, &objects);
+}
+
+#[tokio::test]
+async fn parts_of_another_content_are_replaced_and_other_uploads_given_up() {
+    let (fake, store) = Fake::serve().await;
+    until(&store, &[large("one", 6, 1)], options(), 3 * MIB).await.unwrap_err();
+    let stranger = store.begin("b", "elsewhere", &PutOptions::default()).await.unwrap();
+    let objects = [large("one", 6, 9)];
+    run(&store, &objects, options()).await.unwrap();
+    let world = fake.world.lock().unwrap();
+    assert_eq!(digest(&world.objects["p/one"].content), objects[0].sha256);
+    assert_eq!(world.uploads.keys().collect::<Vec<_>>(), [&stranger.id], "what is outside the prefix is left alone");
+}
+
+#[tokio::test]
+async fn content_that_changed_since_its_digest_was_taken_is_not_there() {
+    for size in [100, 3 * MIB] {
+        let (fake, store) = Fake::serve().await;
+        let mut objects = some(5);
+        let content = vec![7; usize::try_from(size).unwrap()];
+        let mut spoiled = content.clone();
+        spoiled[50] = 8;
+        let sha256 = digest(&content);
+        objects.push(Wanted { key: "bad".into(), size, sha256, content: Arc::new(Memory(Mutex::new(spoiled))) });
+        let error = run(&store, &objects, options()).await.unwrap_err().to_string();
+        assert!(error.contains("`p/bad`") && error.contains("not what it was"), "{error}");
+        let keys = fake.keys();
+        assert!(!keys.contains(&"p/bad".to_owned()) && !has_manifest(&fake), "{keys:?}");
+        assert!(fake.world.lock().unwrap().uploads.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_slow_and_cuts_connections_gets_it_all() {
+    let (fake, store) = Fake::serve().await;
+    fake.faults.slow_down.store(5, Ordering::SeqCst);
+    fake.faults.cut.store(7, Ordering::SeqCst);
+    let mut objects = some(150);
+    objects.push(large("large", 5, 3));
+    run(&store, &objects, Options { verify: true, ..options() }).await.unwrap();
+    assert_whole(&fake, &objects);
+}
+
+#[tokio::test]
+async fn keys_that_end_in_the_middle_leave_no_manifest_and_name_the_object() {
+    let (fake, store) = Fake::serve().await;
+    run(&store, &some(5), options()).await.unwrap();
+    fake.faults.expire_after.store(60, Ordering::SeqCst);
+    let error = run(&store, &some(300), options()).await.unwrap_err();
+    let LoadError::Object { key, source, .. } = &error else { panic!("{error:?}") };
+    assert!(key.starts_with("p/o/") && source.kind() == ObjectErrorKind::Credentials, "{error}");
+    assert!(!has_manifest(&fake));
+    fake.faults.expire_after.store(0, Ordering::SeqCst);
+    run(&store, &some(300), options()).await.unwrap();
+    assert_whole(&fake, &some(300));
+}
+
+#[tokio::test]
+async fn a_store_that_keeps_something_else_is_found_out() {
+    let (fake, store) = Fake::serve().await;
+    fake.faults.spoil.store(1, Ordering::SeqCst);
+    let error = run(&store, &some(1), options()).await.unwrap_err().to_string();
+    assert!(error.contains("p/o/0000.jpg") && error.contains("arrived as something else"), "{error}");
+    assert!(!has_manifest(&fake));
+}
+
+#[tokio::test]
+async fn extra_objects_stay_unless_told_and_others_always() {
+    let (fake, store) = Fake::serve().await;
+    let strangers = ["a", "p", "pq/x", "p/sub/.anole/manifest.json", "p/sub/y", "z"];
+    for key in strangers {
+        fake.world.lock().unwrap().objects.insert(key.into(), Kept::default());
+    }
+    fake.world.lock().unwrap().objects.insert("p/old".into(), Kept::default());
+    run(&store, &some(2), options()).await.unwrap();
+    assert!(fake.keys().contains(&"p/old".to_owned()));
+    let report = run(&store, &some(2), Options { delete_extra: true, ..options() }).await.unwrap();
+    assert_eq!((report.deleted, report.sent), (1, 0));
+    let keys = fake.keys();
+    assert!(strangers.iter().all(|key| keys.contains(&(*key).to_owned())), "{keys:?}");
+    assert!(!keys.contains(&"p/old".to_owned()) && has_manifest(&fake));
+}
+
+#[tokio::test]
+async fn reading_back_finds_damage_and_mends_it() {
+    let (fake, store) = Fake::serve().await;
+    let objects = some(4);
+    run(&store, &objects, options()).await.unwrap();
+    // Damage below the store's own knowledge: the entity tag is the same.
+    fake.world.lock().unwrap().objects.get_mut("p/o/0002.jpg").unwrap().content = "content of x".into();
+    assert_eq!(run(&store, &objects, options()).await.unwrap().sent, 0);
+    let report = run(&store, &objects, Options { verify: true, ..options() }).await.unwrap();
+    assert_eq!(report.sent, 1);
+    assert_whole(&fake, &objects);
+}
+
+#[tokio::test]
+async fn a_plan_counts_what_differs_and_changes_nothing() {
+    let (fake, store) = Fake::serve().await;
+    run(&store, &some(10), options()).await.unwrap();
+    let mut objects = some(12);
+    objects.remove(0);
+    objects[0] = wanted(&objects[0].key.clone(), b"content of x".to_vec());
+    fake.log();
+    let place = Place { store: store.clone(), bucket: "b".into(), prefix: "/p/".into() };
+    let difference = compare(&place, &objects, &Lines).await.unwrap();
+    assert_eq!(difference, Difference { wanted: 11, missing: 2, changed: 1, extra: 1, unfinished: false });
+    assert!(!fake.log().iter().any(|line| is_write(&line)));
+}
+
+#[tokio::test]
+async fn a_key_twice_or_of_the_loaders_own_is_refused() {
+    let (fake, store) = Fake::serve().await;
+    let twice = run(&store, &[wanted("a", vec![1]), wanted("a", vec![2])], options()).await.unwrap_err().to_string();
+    assert!(twice.contains("`a` is wanted twice"), "{twice}");
+    assert!(run(&store, &[wanted(".anole/x", vec![1])], options()).await.is_err());
+    assert!(fake.log().is_empty());
+}
+
+#[test]
+fn parts_are_few_enough_and_whole() {
+    assert_eq!(send::part_size(MIB, 16 * MIB), 16 * MIB);
+    assert_eq!(send::part_size(1000 * 16 * MIB + 1, 16 * MIB), 17 * MIB);
+    assert_eq!(send::part_size(5, 0), MIB);
+}
+
+#[test]
+fn a_load_can_travel_between_threads() {
+    fn check<T: Send>(_: impl FnOnce(&Place, &[Wanted]) -> T) {}
+    check(|place, wanted| {
+        let (place, wanted) = (place.clone(), wanted.to_vec());
+        async move { load(&place, &wanted, &Lines, options(), Arc::new(Unwatched)).await }
+    });
+}
+
+/// Against a real gateway: see `object::tests::gateway`. Interrupted, carried on, loaded again, changed, read back.
+async fn on_a_gateway(store: Store, bucket: &str) {
+    store.destroy_bucket(bucket, &|_| ()).await.unwrap();
+    store.create_bucket(bucket, &[]).await.unwrap();
+    let place = Place { store: store.clone(), bucket: bucket.into(), prefix: "p".into() };
+    let load_until = |objects: Vec<Wanted>, options: Options, after: u64| {
+        let place = place.clone();
+        async move { load(&place, &objects, &Lines, options, Arc::new(Stops { after, bytes: AtomicU64::new(0) })).await }
+    };
+    let mut objects = some(1200);
+    objects.push(large("large/one", 21, 1));
+    let options = Options { threshold: 6 * MIB, part_size: 5 * MIB, memory: 24 * MIB, delete_extra: true, ..options() };
+    let stopped = load_until(objects.clone(), options, 11 * MIB).await;
+    assert!(matches!(stopped, Err(LoadError::Stopped)), "{stopped:?}");
+    assert!(store.head(bucket, "p/.anole/manifest.json").await.unwrap_err().is_not_found());
+    let report = load_until(objects.clone(), options, u64::MAX).await.unwrap();
+    assert!(report.resumed_parts >= 1 && report.sent_bytes < 22 * MIB, "{report:?}");
+    assert_eq!(store.uploads(bucket, "").await.unwrap(), []);
+    let before = store.request_count();
+    assert_eq!(load_until(objects.clone(), options, u64::MAX).await.unwrap().sent, 0);
+    assert!(store.request_count() - before <= 5, "{} requests", store.request_count() - before);
+    objects.pop();
+    objects.push(large("large/one", 12, 5));
+    objects[7] = wanted(&objects[7].key.clone(), b"another".to_vec());
+    objects.remove(3);
+    let report = load_until(objects.clone(), Options { verify: true, ..options }, u64::MAX).await.unwrap();
+    assert_eq!((report.sent, report.deleted), (2, 1));
+    assert_eq!(store.uploads(bucket, "").await.unwrap(), []);
+    let manifest = store.read(bucket, "p/.anole/manifest.json", MIB).await.unwrap();
+    assert_eq!(Lines.read(&manifest).unwrap().len(), objects.len());
+    store.destroy_bucket(bucket, &|_| ()).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a gateway, see object::tests::gateway"]
+async fn on_a_gateway_by_s3() {
+    on_a_gateway(crate::object::tests::gateway::s3("one"), "anole-load-s3").await;
+}
+
+#[tokio::test]
+#[ignore = "needs a gateway, see object::tests::gateway"]
+async fn on_a_gateway_by_swift() {
+    on_a_gateway(crate::object::tests::gateway::swift().await, "anole-load-swift").await;
+}

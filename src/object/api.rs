@@ -1,0 +1,78 @@
+//! What both APIs can do, one try an operation. [`super::Store`] is what others use.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+
+use super::error::ObjectError;
+use super::types::{
+    BucketEntry, Content, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Upload,
+    VersionPage, Victim,
+};
+
+/// The operations of a store. Every one may be sent twice; see [`super::retry`].
+#[async_trait]
+pub(super) trait Api: Send + Sync {
+    /// The store's host, for messages.
+    fn host(&self) -> &str;
+
+    /// Whether a refused token has been renewed by the time its refusal is returned.
+    fn renews(&self) -> bool {
+        false
+    }
+
+    /// Other buckets that belong to this one, and go with it.
+    fn companions(&self, bucket: &str) -> Vec<String> {
+        let _ = bucket;
+        Vec::new()
+    }
+
+    async fn buckets(&self) -> Outcome<Vec<BucketEntry>>;
+
+    /// Makes a bucket, with metadata in the same request where the API has that.
+    async fn create_bucket(&self, bucket: &str, metadata: &[(String, String)]) -> Outcome<()>;
+
+    /// Whether it is there and may be used.
+    async fn has_bucket(&self, bucket: &str) -> Outcome<()>;
+
+    async fn delete_bucket(&self, bucket: &str) -> Outcome<()>;
+
+    async fn settings(&self, bucket: &str) -> Outcome<Settings>;
+
+    async fn change_settings(&self, bucket: &str, change: &SettingsChange) -> Outcome<()>;
+
+    /// One page, from the first key after `keys.after`.
+    async fn list(&self, bucket: &str, keys: &Keys) -> Outcome<Page>;
+
+    async fn head(&self, bucket: &str, key: &str) -> Outcome<Head>;
+
+    /// Writes an object and returns its entity tag.
+    async fn put(&self, bucket: &str, key: &str, content: &Content, options: &PutOptions) -> Outcome<String>;
+
+    async fn get(&self, bucket: &str, key: &str, range: Option<Range<u64>>) -> Outcome<Download>;
+
+    /// Copies an object inside the store.
+    async fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Outcome<()>;
+
+    /// Deletes up to [`super::AT_A_TIME`] objects, and returns those that it could not delete.
+    async fn delete(&self, bucket: &str, victims: &[Victim]) -> Outcome<Vec<ObjectError>>;
+
+    async fn begin(&self, bucket: &str, key: &str, options: &PutOptions) -> Outcome<Upload>;
+
+    /// Sends a part and returns its entity tag.
+    async fn put_part(&self, upload: &Upload, number: u32, content: &Content, md5: [u8; 16]) -> Outcome<String>;
+
+    /// The parts that have arrived, in their order.
+    async fn parts(&self, upload: &Upload) -> Outcome<Vec<Part>>;
+
+    /// Makes an object of the parts. The store may not say its entity tag.
+    async fn complete(&self, upload: &Upload, parts: &[Part], options: &PutOptions) -> Outcome<()>;
+
+    async fn abort(&self, upload: &Upload) -> Outcome<()>;
+
+    /// The uploads under way of keys that begin with `prefix`.
+    async fn uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>>;
+
+    /// One page of versions and deletion marks. A store without versions has none.
+    async fn versions(&self, bucket: &str, prefix: &str, from: Option<&(String, String)>) -> Outcome<VersionPage>;
+}

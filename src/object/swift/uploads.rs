@@ -1,0 +1,151 @@
+//! Uploads in parts by Swift's API: static large objects.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::json;
+
+use super::super::types::{Content, Keys, Outcome, Part, PutOptions, Upload, Victim};
+use super::objects::written;
+use super::{Swift, container_path, object_path, segments_of};
+use crate::cloud::RawBody;
+use crate::model::Json;
+
+/// What lies between an object's key and an upload's id in the names of its parts.
+const MARK: &str = "/anole/";
+
+/// The key of an object's metadata that says of which upload it is made.
+const UPLOAD: &str = "anole-upload";
+
+/// The digits of a part's number: names sort as numbers do.
+fn part_name(upload: &Upload, number: u32) -> String {
+    format!("{}{MARK}{}/{number:08}", upload.key, upload.id)
+}
+
+/// Key, upload's id and part's number, of a part's name.
+fn read_name(name: &str) -> Option<(&str, &str, u32)> {
+    let (key, rest) = name.rsplit_once(MARK)?;
+    let (id, number) = rest.split_once('/')?;
+    Some((key, id, number.parse().ok()?))
+}
+
+impl Swift {
+    pub(super) async fn begin_upload(&self, bucket: &str, key: &str) -> Outcome<Upload> {
+        let segments = segments_of(bucket);
+        let request = self.request(Method::PUT, container_path(&segments)).body(RawBody::Bytes(Bytes::new()));
+        self.send(Ok(request), || format!("PUT {segments}")).await?;
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        Ok(Upload { bucket: bucket.to_owned(), key: key.to_owned(), id, begun: None })
+    }
+
+    pub(super) async fn upload_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        content: &Content,
+        md5: [u8; 16],
+    ) -> Outcome<String> {
+        let options = PutOptions { md5: Some(md5), ..PutOptions::default() };
+        self.put_object(&segments_of(&upload.bucket), &part_name(upload, number), content, &options).await
+    }
+
+    pub(super) async fn list_parts(&self, upload: &Upload) -> Outcome<Vec<Part>> {
+        let prefix = format!("{}{MARK}{}/", upload.key, upload.id);
+        let entries = self.list_segments(&upload.bucket, &prefix).await?;
+        let parts = entries.into_iter().filter_map(|entry| {
+            let (_, _, number) = read_name(&entry.key)?;
+            Some(Part { number, size: entry.size, etag: entry.etag })
+        });
+        Ok(parts.collect())
+    }
+
+    pub(super) async fn complete_upload(&self, upload: &Upload, parts: &[Part], options: &PutOptions) -> Outcome<()> {
+        let segments = segments_of(&upload.bucket);
+        let manifest: Vec<Json> = parts
+            .iter()
+            .map(|part| {
+                let path = format!("/{segments}/{}", part_name(upload, part.number));
+                json!({ "path": path, "etag": part.etag, "size_bytes": part.size })
+            })
+            .collect();
+        let request = self
+            .request(Method::PUT, object_path(&upload.bucket, &upload.key))
+            .query("multipart-manifest", "put")
+            .body(RawBody::Bytes(Json::from(manifest).to_string().into()));
+        // The MD5 that is known is that of the content, and not that of the manifest.
+        let mut options = PutOptions { md5: None, ..options.clone() };
+        options.metadata.insert(UPLOAD.to_owned(), upload.id.clone());
+        let request = written(request, &options);
+        self.send(request, || format!("PUT {}/{} manifest", upload.bucket, upload.key)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn abort_upload(&self, upload: &Upload) -> Outcome<()> {
+        let prefix = format!("{}{MARK}{}/", upload.key, upload.id);
+        let entries = self.list_segments(&upload.bucket, &prefix).await?;
+        let victims: Vec<_> = entries.into_iter().map(|entry| Victim::object(entry.key)).collect();
+        for some in victims.chunks(super::super::AT_A_TIME) {
+            let refused = self.delete_objects(&segments_of(&upload.bucket), some).await?;
+            if let Some(error) = refused.into_iter().next() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The uploads whose parts no object of the bucket is made of: under way, given up, or of an object that is gone.
+    pub(super) async fn list_uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>> {
+        let mut found: BTreeMap<String, BTreeMap<String, Option<jiff::Timestamp>>> = BTreeMap::new();
+        for entry in self.list_segments(bucket, prefix).await? {
+            if let Some((key, id, _)) = read_name(&entry.key) {
+                found.entry(key.to_owned()).or_default().entry(id.to_owned()).or_insert(entry.modified);
+            }
+        }
+        let mut uploads = Vec::new();
+        for (key, ids) in found {
+            let used = self.upload_of(bucket, &key).await?;
+            let open = ids.into_iter().filter(|(id, _)| used.as_ref() != Some(id));
+            uploads.extend(open.map(|(id, begun)| Upload { bucket: bucket.to_owned(), key: key.clone(), id, begun }));
+        }
+        Ok(uploads)
+    }
+
+    /// The id of the upload that an object is made of, if it was made of one. Ceph gives no manifest back (its answer
+    /// is empty), so the object's metadata says it.
+    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
+        match self.head_object(bucket, key).await {
+            Ok(mut head) => Ok(head.metadata.remove(UPLOAD)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list_segments(&self, bucket: &str, prefix: &str) -> Outcome<Vec<super::super::types::Entry>> {
+        let mut keys = Keys { prefix: prefix.to_owned(), ..Keys::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = match self.list_page(&segments_of(bucket), &keys).await {
+                Err(error) if error.is_not_found() => return Ok(all),
+                other => other?,
+            };
+            keys.after = page.objects.last().map(|entry| entry.key.clone());
+            all.extend(page.objects);
+            if !page.more || keys.after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parts_name_tells_its_object_its_upload_and_its_number() {
+        let upload = Upload { bucket: "b".into(), key: "a/anole/x/7".into(), id: "id".into(), begun: None };
+        assert_eq!(read_name(&part_name(&upload, 12)), Some(("a/anole/x/7", "id", 12)));
+        assert_eq!(read_name("a/slo/170000.1/5/1/00000001"), None, "another client's");
+    }
+}

@@ -1,0 +1,288 @@
+//! What object stores hold and are asked for, in the words that S3 and Swift share. Plain data.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryFutureExt as _};
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use super::ObjectError;
+use crate::model::StringMap;
+
+/// A bucket in the list of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketEntry {
+    /// Its name.
+    pub name: String,
+    /// When it was made, where the store says.
+    pub created: Option<Timestamp>,
+    /// How many objects it holds, where the store says (Swift).
+    pub objects: Option<u64>,
+    /// How many bytes, where the store says.
+    pub bytes: Option<u64>,
+}
+
+/// An object in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its whole key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag without quotes. The MD5 of its content, if it was written in one piece and is not encrypted.
+    pub etag: String,
+    /// When it was last written.
+    pub modified: Option<Timestamp>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The objects, in the order of their keys.
+    pub objects: Vec<Entry>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+/// Which keys are listed: those that begin with `prefix`, lie after `after` and not after `until`, where these are given.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    /// The prefix; empty for all.
+    pub prefix: String,
+    /// Exclusive.
+    pub after: Option<String>,
+    /// Inclusive.
+    pub until: Option<String>,
+}
+
+/// What is known of one object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag without quotes.
+    pub etag: String,
+    /// When it was last written.
+    pub modified: Option<Timestamp>,
+    /// Its media type.
+    pub content_type: Option<String>,
+    /// The metadata that was written with it; keys in lower case.
+    pub metadata: StringMap,
+}
+
+/// What is written, in a form that can be sent again.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// These bytes.
+    Bytes(Bytes),
+    /// A piece of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where the piece starts.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+    },
+}
+
+impl Content {
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::File { length, .. } => *length,
+        }
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How an object is written.
+#[derive(Debug, Clone, Default)]
+pub struct PutOptions {
+    /// Its media type.
+    pub content_type: Option<String>,
+    /// Metadata to keep with it; keys in lower case.
+    pub metadata: StringMap,
+    /// The MD5 of the content: it is sent along, and the store refuses other bytes.
+    pub md5: Option<[u8; 16]>,
+    /// Whether it is refused where the object is there already. Ceph does so by S3, and not on versioned buckets.
+    pub only_new: bool,
+}
+
+/// An object's content as it comes.
+pub struct Download {
+    /// What the answer says of the object; `size` is that of the piece asked for.
+    pub head: Head,
+    /// The bytes.
+    pub body: BoxStream<'static, io::Result<Bytes>>,
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+impl Download {
+    /// All of it, if that is not more than `most` bytes.
+    ///
+    /// # Errors
+    /// When the connection breaks, when there is more, or less than the answer promised.
+    pub async fn bytes(mut self, most: u64) -> io::Result<Bytes> {
+        let mut all = bytes::BytesMut::new();
+        while let Some(chunk) = self.body.next().await {
+            all.extend_from_slice(&chunk?);
+            if all.len() as u64 > most {
+                return Err(io::Error::other(format!("it has more than {most} bytes")));
+            }
+        }
+        if all.len() as u64 != self.head.size {
+            let (got, size) = (all.len(), self.head.size);
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{got} of {size} bytes came")));
+        }
+        Ok(all.freeze())
+    }
+}
+
+/// An object, or one version of it, that is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Victim {
+    /// Its key.
+    pub key: String,
+    /// The version; without one the object goes as its store does that.
+    pub version: Option<String>,
+}
+
+impl Victim {
+    /// An object.
+    pub fn object(key: impl Into<String>) -> Self {
+        Self { key: key.into(), version: None }
+    }
+}
+
+/// A page of versions and deletion marks.
+#[derive(Debug, Clone, Default)]
+pub struct VersionPage {
+    /// Each with its version.
+    pub versions: Vec<Victim>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<(String, String)>,
+}
+
+/// An upload in parts that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The upload's own id.
+    pub id: String,
+    /// When it was begun, where the store says.
+    pub begun: Option<Timestamp>,
+}
+
+/// A part that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag without quotes: the MD5 of its content.
+    pub etag: String,
+}
+
+/// Who may do what with a bucket, as far as both APIs have a word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acl {
+    /// Its project only.
+    Private,
+    /// Anybody may list and read.
+    PublicRead,
+    /// Grants of another shape.
+    Other,
+}
+
+/// Which pages of other sites may use a bucket, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CorsRule {
+    /// `https://example.org` or `*`.
+    pub origins: Vec<String>,
+    /// `GET`, `PUT`…; Swift knows no such limit.
+    pub methods: Vec<String>,
+    /// Which headers of answers those pages may see.
+    pub expose_headers: Vec<String>,
+    /// How long, in seconds, a browser remembers it.
+    pub max_age: Option<u32>,
+}
+
+/// How a bucket is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether what is overwritten or deleted is kept as a version.
+    pub versioning: bool,
+    /// Metadata: Swift's, or tags by S3.
+    pub metadata: StringMap,
+    /// Who may use it.
+    pub acl: Acl,
+    /// From which pages.
+    pub cors: Vec<CorsRule>,
+    /// How many objects it holds, where the store says.
+    pub objects: Option<u64>,
+    /// How many bytes, where the store says.
+    pub bytes: Option<u64>,
+}
+
+/// What is to be changed of a bucket; the rest is left alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettingsChange {
+    /// Whether versions are kept.
+    pub versioning: Option<bool>,
+    /// Keys to set, and with `None` to take out.
+    pub metadata: Vec<(String, Option<String>)>,
+    /// Who may use it.
+    pub acl: Option<Acl>,
+    /// From which pages; empty for none.
+    pub cors: Option<Vec<CorsRule>>,
+}
+
+/// A file's piece as a stream.
+pub(super) fn stream_file(path: PathBuf, offset: u64, length: u64) -> BoxStream<'static, io::Result<Bytes>> {
+    const CHUNK: u64 = 256 * 1024;
+    let open = async move {
+        let mut file = tokio::fs::File::open(&path).await?;
+        file.seek(io::SeekFrom::Start(offset)).await?;
+        Ok::<_, io::Error>(file)
+    };
+    let chunks = move |file| {
+        futures_util::stream::try_unfold((file, length), |(mut file, left): (tokio::fs::File, u64)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let mut chunk = bytes::BytesMut::with_capacity(usize::try_from(left.min(CHUNK)).unwrap_or_default());
+            let mut limited = (&mut file).take(left.min(CHUNK));
+            while limited.read_buf(&mut chunk).await? > 0 {}
+            if chunk.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
+            }
+            let left = left - chunk.len() as u64;
+            Ok(Some((chunk.freeze(), (file, left))))
+        })
+    };
+    open.map_ok(chunks).try_flatten_stream().boxed()
+}
+
+/// What an operation gives.
+pub type Outcome<T> = Result<T, ObjectError>;
