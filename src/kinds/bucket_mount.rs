@@ -29,6 +29,11 @@ static EXISTING: &[Field] = &[
     field("region", Type::Text, "The region that requests are signed for.").default(Literal::Str(REGION)),
 ];
 
+static BUCKET: &[Field] = &[
+    field("name", Type::Ref(RefType::new("bucket", RefChange::Replace)), "A bucket of this spec.").ignore(),
+    field("existing", Type::Text, "The name of another, in its store.").ignore(),
+];
+
 static CREDENTIAL: &[Field] = &[
     field(
         "name",
@@ -54,7 +59,7 @@ static SCHEMA: Schema = Schema {
     section: "attachments",
     doc: "A bucket as a folder of a server.",
     fields: &[
-        field("bucket", Type::Text, "The bucket's name in its store.").required().replace(),
+        field("bucket", Type::Short("name", BUCKET), "The bucket: one of this spec, or another.").required().ignore(),
         field("server", Type::Ref(RefType::new("server", RefChange::Replace)), "The server.").required(),
         field(
             "credential",
@@ -66,6 +71,7 @@ static SCHEMA: Schema = Schema {
         field("mount", Type::Struct(MOUNT), "Where the server mounts it, now and after every boot.")
             .required()
             .ignore(),
+        field("bucket_name", Type::Text, "The bucket's name in its store.").derived().replace(),
         field("endpoint", Type::Text, "Where the store is.").derived().replace(),
         field("region", Type::Text, "The region that requests are signed for.").internal().replace(),
         field("access_key", Type::Text, "The key's id.").internal().replace().sensitive(),
@@ -90,6 +96,11 @@ fn text<'a>(fields: &'a Fields, key: &str) -> &'a str {
     fields.get(key).and_then(Value::expose).unwrap_or_default()
 }
 
+/// The bucket's name, as far as it is known.
+fn named(fields: &Fields) -> &str {
+    fields.get("bucket_name").and_then(Value::as_str).unwrap_or("(known after apply)")
+}
+
 fn service(cx: &GuestCx<'_>) -> String {
     format!("anole-bucket-{}", script::plain(&format!("{}-{}", cx.stack, script::name_of(cx.address))))
 }
@@ -108,6 +119,19 @@ fn attribute_of(address: &Address, name: &str) -> Value {
         path: vec![name.to_owned()],
         all: false,
     }]))
+}
+
+fn check_bucket(bucket: &Fields, mistakes: &mut Vec<Mistake>) {
+    let existing = bucket.get("existing").and_then(Value::as_str);
+    if bucket.contains_key("name") == bucket.contains_key("existing") {
+        let help = "name a bucket of this spec, `bucket: food11`, or another, `bucket: { existing: object-chi-netid }`";
+        mistakes.push(mistake("bucket", "either a bucket of this spec or `existing`, and not both", help));
+    }
+    if let Some(existing) = existing
+        && (existing.is_empty() || existing.contains(|c: char| c == '/' || c.is_control() || c.is_whitespace()))
+    {
+        mistakes.push(mistake("bucket", format!("`{existing}` is no bucket's name"), "write the name alone"));
+    }
 }
 
 fn check_credential(credential: &Fields, mistakes: &mut Vec<Mistake>) {
@@ -161,10 +185,8 @@ impl Kind for BucketMount {
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         // The rules that all S3 stores share; Swift's own names may have more.
-        if let Some(bucket) = fields.get("bucket").and_then(Value::as_str)
-            && (bucket.is_empty() || bucket.contains(|c: char| c == '/' || c.is_control() || c.is_whitespace()))
-        {
-            mistakes.push(mistake("bucket", format!("`{bucket}` is no bucket's name"), "write the name alone"));
+        if let Some(bucket) = fields.get("bucket").and_then(Value::as_map) {
+            check_bucket(bucket, mistakes);
         }
         if let Some(credential) = fields.get("credential").and_then(Value::as_map) {
             check_credential(credential, mistakes);
@@ -180,6 +202,15 @@ impl Kind for BucketMount {
     }
 
     fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        if let Some(Value::Map(mut bucket)) = fields.remove("bucket") {
+            let name = match (bucket.remove("name"), bucket.remove("existing")) {
+                (Some(Value::Ref(Reference { target: Target::Resource(named), .. })), _) => {
+                    Some(attribute_of(&named, "id"))
+                }
+                (_, existing) => existing,
+            };
+            fields.extend(name.map(|name| ("bucket_name".to_owned(), name)));
+        }
         if let Some(Value::Map(mut credential)) = fields.remove("credential") {
             if let Some(Value::Map(existing)) = credential.remove("existing") {
                 fields.extend(existing);
@@ -208,7 +239,7 @@ impl GuestKind for BucketMount {
         vec![
             format!("install {tool}, if it is not there"),
             "write its keys to a file of the user's own".to_owned(),
-            format!("mount bucket {} at {}{how}", text(fields, "bucket"), text(fields, "path")),
+            format!("mount bucket {} at {}{how}", named(fields), text(fields, "path")),
         ]
     }
 
@@ -238,7 +269,7 @@ impl GuestKind for BucketMount {
         let bucket = Bucket {
             service: &service,
             label: &label,
-            bucket: text(want, "bucket"),
+            bucket: text(want, "bucket_name"),
             endpoint: text(want, "endpoint").trim_end_matches('/'),
             region: text(want, "region"),
             access_key: text(want, "access_key"),

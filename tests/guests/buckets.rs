@@ -9,7 +9,7 @@ use super::store::{KEY, SECRET, Store};
 /// A bucket at a folder of server `one`; `mount` is further fields of the mount, and begins with a comma.
 fn bucket(store: &Store, bucket: &str, mount: &str) -> String {
     format!(
-        "attachments:\n  lake: {{ bucket: {bucket}, server: one, mount: {{ path: /mnt/object{mount} }}, credential: {{ \
+        "attachments:\n  lake: {{ bucket: {{ existing: {bucket} }}, server: one, mount: {{ path: /mnt/object{mount} }}, credential: {{ \
          existing: {{ endpoint: \"{}\", access_key: \"${{var.key}}\", secret_key: \"${{var.secret}}\" }} }} }}\n\
          variables:\n  key: {{ required: true, sensitive: true }}\n  secret: {{ required: true, sensitive: true }}\n",
         store.endpoint()
