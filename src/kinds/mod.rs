@@ -36,6 +36,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &credential::given::GivenCredential,
     &credential::random::RandomSecret,
     &credential::file::CredentialFile,
+    &credential::on_server::CredentialOnServer,
     &security_group::SecurityGroup,
     &network::Network,
     &subnet::Subnet,
