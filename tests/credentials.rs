@@ -300,3 +300,28 @@ fn what_cannot_be_written_is_told_before_anything_is_made() {
     env.anole("apply spec.yaml --yes").exits(1).says("clouds.yaml: it is not laid out");
     assert_eq!(env.read(CLOUDS), "clouds: { other: {} }\n");
 }
+
+#[test]
+fn a_credential_of_one_site_is_written_to_a_server_of_another() {
+    let env = TestEnvironment::with(
+        "stack: keys
+sites: { kvm: { cloud: kvm_tacc }, chi: { cloud: chi_tacc } }
+defaults: { site: kvm }
+credentials:
+  ci: { site: chi, type: application, write: [{ rclone: { remote: chi, server: node } }] }
+servers:
+  node: { flavor: m1.small, image: CC-Ubuntu24.04, networks: [sharednet1] }
+",
+    );
+    env.apply("spec.yaml").says("recorded, not carried out");
+    env.has_no_changes("spec.yaml");
+    let rows = env.anole("state list -f spec.yaml --json").exits(0).json();
+    let rows = rows.as_array().expect("rows");
+    let site = |kind: &str| rows.iter().find(|row| row["kind"] == kind).expect("a row")["site"].clone();
+    assert_eq!((site("credential_on_server"), site("application_credential")), (json!("kvm"), json!("chi")));
+    let plan = env.anole("plan spec.yaml --json --replace servers.node").exits(0);
+    let part = "credentials.ci/credential_on_server[rclone chi@~/.config/rclone/rclone.conf node]";
+    assert!(plan.actions().contains(&format!("replace {part}")), "{:?}", plan.actions());
+    env.anole("destroy spec.yaml --yes").exits(0);
+    assert_eq!(env.site().census(), "");
+}

@@ -225,7 +225,7 @@ mod tests {
             Endpoints::choose(&catalog, choice).unwrap().s3()
         };
         let swift = endpoint("object-store", "https://h:7480/swift/v1/AUTH_p");
-        assert_eq!(s3(&[swift.clone()]).as_deref(), Some("https://h:7480"));
+        assert_eq!(s3(std::slice::from_ref(&swift)).as_deref(), Some("https://h:7480"));
         assert_eq!(s3(&[swift, endpoint("s3", "https://s3.h/")]).as_deref(), Some("https://s3.h"));
         assert_eq!(s3(&[endpoint("compute", "https://h/v2.1")]), None);
     }

@@ -100,7 +100,10 @@ pub(super) fn take_out(text: &str, name: &str) -> Result<String, Unmergeable> {
     }
     let lines = lines_of(text);
     let place = clouds(&lines).and_then(|within| entry(&lines, &within, name)).ok_or(ODD)?;
-    let taken = lines[..place.start].concat() + &lines[place.end..].concat();
+    let left: Vec<&str> = lines[..place.start].iter().chain(&lines[place.end..]).copied().collect();
+    // Programs stumble over a `clouds:` without entries.
+    let is_empty = |line: &&&str| before.len() == 1 && line.strip_prefix("clouds:").is_some_and(is_aside);
+    let taken: String = left.iter().filter(|line| !is_empty(line)).copied().collect();
     let after = read(&taken).ok_or(ODD)?;
     (!after.contains_key(name) && is_same_but_for(name, &before, &after)).then_some(taken).ok_or(ODD)
 }

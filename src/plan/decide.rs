@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::adopt::{adopted_gone, claim_matches, refuse_made_otherwise, shown};
 use super::bind::bind_fields;
-use super::known::{PlanKnown, keeps_object};
+use super::known::{PlanKnown, as_recorded, keeps_object};
 use super::lookup::{Lookups, Pins, list_ids, pin};
 use super::{Action, Note, PlanError, PlanOptions, Reason, Report, Verb, order, target};
 use crate::kinds::guest::{GuestKind, SERVER, is_recorded_only, server_of};
@@ -531,20 +531,6 @@ impl Case<'_> {
             in_guest: self.in_guest(verb),
             recorded_only: self.recorded_only,
         }
-    }
-}
-
-/// An object that no service shows, with these attributes.
-fn as_recorded(record: &ResourceState, attrs: Fields) -> Seen {
-    Seen {
-        id: record.id.clone(),
-        name: String::new(),
-        attrs,
-        status: String::new(),
-        fault: None,
-        stamp: None,
-        user_id: None,
-        created_at: None,
     }
 }
 

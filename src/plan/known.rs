@@ -6,7 +6,9 @@ use super::bind::{Known, bind, step_into};
 use super::decide::Planner;
 use super::{Action, Verb};
 use crate::kinds;
-use crate::model::{Address, PathSegment, RemoteId, Value};
+use crate::kinds::kind::Seen;
+use crate::model::{Address, Fields, PathSegment, RemoteId, Value};
+use crate::state::ResourceState;
 
 /// The planner's knowledge for one resource: what is decided of others, and this one's look-ups.
 pub(super) struct PlanKnown<'a, 'p> {
@@ -68,4 +70,18 @@ fn shown(action: &Action, name: &str) -> Option<Value> {
     let stable = schema.attribute(name).is_some_and(|attribute| attribute.stable);
     let survives = keeps || (stable && action.verb == Verb::Replace);
     if survives { action.live.get(name).cloned() } else { None }
+}
+
+/// An object that no service shows, with these attributes.
+pub(super) fn as_recorded(record: &ResourceState, attrs: Fields) -> Seen {
+    Seen {
+        id: record.id.clone(),
+        name: String::new(),
+        attrs,
+        status: String::new(),
+        fault: None,
+        stamp: None,
+        user_id: None,
+        created_at: None,
+    }
 }

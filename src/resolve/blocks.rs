@@ -7,6 +7,7 @@ use super::instances::Instances;
 use super::text::{self, Each, Scope, Text};
 use super::{Inputs, Need, Resource, needs};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::kinds::guest::SERVER;
 use crate::kinds::kind::DerivedPart;
 use crate::kinds::schema::{NameRule, RefChange, Until};
 use crate::kinds::{self, Kind};
@@ -55,6 +56,7 @@ impl<'a> Builder<'a> {
                 renames.extend(instances.iter().map(|to| (renamed_from(&was.value, to), to.clone())));
             }
         }
+        place_parts(&mut resources);
         (resources, renames)
     }
 
@@ -323,6 +325,32 @@ impl<'a> Builder<'a> {
             }));
         }
         needs
+    }
+}
+
+/// What is put into a server by way of a part is where the server is, unless it holds on to its owner: a credential of one
+/// site may be written to a server of another.
+fn place_parts(resources: &mut BTreeMap<Address, Resource>) {
+    let sites: BTreeMap<Address, SiteAlias> =
+        resources.values().map(|resource| (resource.address.clone(), resource.site.clone())).collect();
+    for resource in resources.values_mut() {
+        let Some(owner) = resource.address.owner() else { continue };
+        let (mut server, mut holds_owner) = (None, false);
+        for (field, value) in &resource.fields {
+            value.visit_refs(&mut |reference| {
+                if let Target::Resource(target) = &reference.target {
+                    holds_owner |= *target == owner;
+                    if field == SERVER {
+                        server = sites.get(target);
+                    }
+                }
+            });
+        }
+        if kinds::by_name(resource.kind).and_then(Kind::guest).is_some()
+            && let Some(site) = server.filter(|_| !holds_owner)
+        {
+            resource.site = site.clone();
+        }
     }
 }
 

@@ -26,7 +26,7 @@ mod compose;
 mod files;
 mod run;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod url;
 mod wait;
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::ssh::tests::openssh::{Lab, lab};
 
 /// A user of this machine for the time of a test.
-struct User(String);
+pub(crate) struct User(String);
 
 impl User {
     fn new() -> Self {
@@ -44,15 +44,15 @@ fn run(program: &str, args: &[&str]) {
 }
 
 /// A server, a user on it, and what was told.
-struct World {
+pub(crate) struct World {
     _lab: Lab,
     user: User,
-    guest: Guest,
+    pub(crate) guest: Guest,
     told: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with("").await
     }
 
@@ -77,11 +77,11 @@ impl World {
         remove(&self.guest, &Undo { label, folder, what: What::Run(text.to_owned()), env, timeout }, &self.tell()).await
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.user.home().join(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.at(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 

@@ -59,8 +59,9 @@ fn located(path: &str, home: Option<&Path>) -> Result<PathBuf, LocalError> {
     }
 }
 
-/// The files with their sections. A key whose text is lost is an empty one: its section can still be taken out.
-fn targets(fields: &Fields, home: Option<&Path>) -> Result<Vec<(PathBuf, Section)>, LocalError> {
+/// The files, as the spec writes their paths, with their sections. A key whose text is lost is an empty one: its section
+/// can still be taken out.
+pub(super) fn sections(fields: &Fields) -> Result<Vec<(String, Section)>, Unmergeable> {
     let keys = fields.get("keys").and_then(Value::as_map);
     let get = |name: &str| match keys?.get(name)? {
         Value::Secret(secret) => Some(secret.expose().unwrap_or_default()),
@@ -70,10 +71,14 @@ fn targets(fields: &Fields, home: Option<&Path>) -> Result<Vec<(PathBuf, Section
     let settings: Vec<(String, String)> =
         settings.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
     let of = |name: &str| text(fields, name).unwrap_or_default();
-    let sections = render(of("form"), of("name"), Keys(&get), &settings)
-        .map_err(|error| LocalError { message: error.to_string(), hint: None })?;
-    let paths = ["path", "config"].into_iter().filter_map(|key| text(fields, key));
-    paths.zip(sections).map(|(path, section)| Ok((located(path, home)?, section))).collect()
+    let sections = render(of("form"), of("name"), Keys(&get), &settings)?;
+    let paths = ["path", "config"].into_iter().filter_map(|key| text(fields, key).map(str::to_owned));
+    Ok(paths.zip(sections).collect())
+}
+
+fn targets(fields: &Fields, home: Option<&Path>) -> Result<Vec<(PathBuf, Section)>, LocalError> {
+    let sections = sections(fields).map_err(|error| LocalError { message: error.to_string(), hint: None })?;
+    sections.into_iter().map(|(path, section)| Ok((located(&path, home)?, section))).collect()
 }
 
 fn failed(action: &str, path: &Path) -> impl Fn(std::io::Error) -> LocalError {

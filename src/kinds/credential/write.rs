@@ -4,18 +4,25 @@
 //! written after its credential is made, again when that is made anew, and taken out before it goes.
 
 use crate::kinds::kind::{DerivedPart, Mistake};
-use crate::kinds::schema::{Field, Literal, Type, field};
-use crate::model::{Address, Fields, Part, Template, Value};
+use crate::kinds::schema::{Field, Literal, RefChange, RefType, Type, field};
+use crate::model::{Address, Fields, Part, Reference, Target, Template, Value};
 
 use super::{mistake, text};
 
 const PATH: &str = "The file, from the root or from the home folder, `~/`; made if it is not there.";
 const SETTINGS: &str = "More settings, or others in place of the usual ones.";
 
+const SERVER: Field = field(
+    "server",
+    Type::Ref(RefType::new("server", RefChange::Replace)),
+    "The server whose file it is, of any site; a file of this machine where absent.",
+);
+
 static RCLONE: &[Field] = &[
     field("remote", Type::Text, "The remote's name.").required(),
     field("path", Type::Text, PATH).default(Literal::Str("~/.config/rclone/rclone.conf")),
     field("settings", Type::Map(&Type::Text), SETTINGS),
+    SERVER,
 ];
 
 static AWS: &[Field] = &[
@@ -23,25 +30,29 @@ static AWS: &[Field] = &[
     field("path", Type::Text, PATH).default(Literal::Str("~/.aws/credentials")),
     field("config", Type::Text, "The file with the endpoint and the region.").default(Literal::Str("~/.aws/config")),
     field("settings", Type::Map(&Type::Text), SETTINGS),
+    SERVER,
 ];
 
 static ENV: &[Field] = &[
     field("path", Type::Text, PATH).required(),
     field("variable", Type::Text, "The variable that holds a random secret, `PASSWORD`."),
     field("settings", Type::Map(&Type::Text), "More variables."),
+    SERVER,
 ];
 
 static OPENRC: &[Field] =
-    &[field("path", Type::Text, PATH).required(), field("settings", Type::Map(&Type::Text), "More variables.")];
+    &[field("path", Type::Text, PATH).required(), field("settings", Type::Map(&Type::Text), "More variables."), SERVER];
 
 static CLOUDS: &[Field] = &[
     field("cloud", Type::Text, "The entry's name.").required(),
     field("path", Type::Text, PATH).default(Literal::Str("~/.config/openstack/clouds.yaml")),
+    SERVER,
 ];
 
 static S3FS: &[Field] = &[
     field("bucket", Type::Text, "The bucket that they open; all where absent."),
     field("path", Type::Text, PATH).default(Literal::Str("~/.passwd-s3fs")),
+    SERVER,
 ];
 
 static KUBERNETES: &[Field] = &[
@@ -49,6 +60,7 @@ static KUBERNETES: &[Field] = &[
     field("namespace", Type::Text, "Its namespace."),
     field("path", Type::Text, PATH).required(),
     field("settings", Type::Map(&Type::Text), "More keys and their values."),
+    SERVER,
 ];
 
 static ENTRY: &[Field] = &[
@@ -67,7 +79,7 @@ static ENTRIES: Type = Type::Struct(ENTRY);
 pub(super) const WRITE: Field = field(
     "write",
     Type::List(&ENTRIES),
-    "The files of this machine that it is written to, readable by you alone. What else is in them stays.",
+    "The files of this machine or of servers that it is written to, readable by you alone. What else is in them stays.",
 )
 .ignore();
 
@@ -155,11 +167,19 @@ pub(super) fn check(fields: &Fields, writable: &Writable, mistakes: &mut Vec<Mis
     }
 }
 
+/// The part's name: its kind, what is written, and where.
 fn part(form: &str, fields: &Fields) -> String {
     let path = text(fields, "path").unwrap_or_default();
     let name = name(form, fields);
     let what = if name.is_empty() { path.to_owned() } else { format!("{name}@{path}") };
-    format!("credential_file[{form} {what}]")
+    match fields.get("server") {
+        Some(Value::Ref(Reference { target: Target::Resource(server), .. })) => {
+            let server = server.to_string().replace("servers.", "").replace(['[', ']'], ":");
+            format!("credential_on_server[{form} {what} {server}]")
+        }
+        Some(_) => format!("credential_on_server[{form} {what}]"),
+        None => format!("credential_file[{form} {what}]"),
+    }
 }
 
 /// The parts of a credential, taken out of its fields.
@@ -183,10 +203,11 @@ pub(super) fn derive(address: &Address, fields: &mut Fields, writable: &Writable
                 ("keys".to_owned(), Value::Map(keys.clone())),
                 ("name".to_owned(), Value::text(name(form, entry))),
             ]);
-            for key in ["path", "config", "settings"] {
+            for key in ["path", "config", "settings", "server"] {
                 inside.extend(entry.get(key).map(|value| (key.to_owned(), value.clone())));
             }
-            DerivedPart { part: part(form, entry), kind: "credential_file", fields: inside, before_owner: false }
+            let kind = if entry.contains_key("server") { "credential_on_server" } else { "credential_file" };
+            DerivedPart { part: part(form, entry), kind, fields: inside, before_owner: false }
         })
         .collect()
 }
