@@ -162,3 +162,34 @@ fn services_are_stopped_before_their_volume_goes_and_started_when_it_is_back() {
     let state = std::fs::read_to_string(env.path("state/embedded/mlflow.json")).expect("a state");
     assert!(!state.contains("change-me-please"));
 }
+
+#[test]
+fn a_bucket_of_one_site_is_mounted_in_a_server_of_another() {
+    let env = TestEnvironment::with_example("object.yaml");
+    let plan = env.anole("plan object.yaml").exits(0);
+    for word in [
+        "attachments.food11 on kvm  mount: new",
+        "bucket_name: object-chi-netid",
+        "recorded, not carried out: mount bucket object-chi-netid at /mnt/object, for reading only",
+    ] {
+        assert!(plan.stdout.contains(word), "{word}: {}", plan.stdout);
+    }
+    env.apply("object.yaml");
+    env.has_no_changes("object.yaml");
+    // The bucket stays where it is; its mount goes to the new server.
+    env.edit("object.yaml", "image: CC-Ubuntu24.04", "image: CC-Ubuntu22.04");
+    let ran = env.anole("apply object.yaml --yes").exits(0);
+    let order = [
+        "attachments.food11: unmounted",
+        "servers.node-object: deleted",
+        "servers.node-object: created",
+        "attachments.food11: mounted",
+    ];
+    let at: Vec<_> = order.iter().map(|line| ran.stderr.find(line).unwrap_or_else(|| panic!("{line}"))).collect();
+    assert!(at.is_sorted() && !ran.stderr.contains("buckets.food11"), "{}", ran.stderr);
+    env.has_no_changes("object.yaml");
+    // Other keys: mounted again, with the new ones.
+    let ran = env.anole("apply object.yaml --yes --replace credentials.s3").exits(0);
+    assert!(ran.stderr.contains("attachments.food11: mounted"), "{}", ran.stderr);
+    env.anole("destroy object.yaml --yes").exits(0).says("buckets.food11: kept (protected), id object-chi-netid");
+}

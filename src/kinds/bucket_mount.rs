@@ -205,7 +205,7 @@ impl Kind for BucketMount {
         if let Some(Value::Map(mut bucket)) = fields.remove("bucket") {
             let name = match (bucket.remove("name"), bucket.remove("existing")) {
                 (Some(Value::Ref(Reference { target: Target::Resource(named), .. })), _) => {
-                    Some(attribute_of(&named, "id"))
+                    Some(attribute_of(&named, "name"))
                 }
                 (_, existing) => existing,
             };
