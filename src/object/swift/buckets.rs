@@ -12,7 +12,7 @@ use super::super::types::{
     Acl, BucketEntry, Content, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings,
     SettingsChange, Upload, VersionPage, Victim,
 };
-use super::{PAGE, Swift, container_path, listed_time, metadata, number, segments_of, text, versions_of};
+use super::{LEAST_PAGE, PAGE, Swift, container_path, listed_time, metadata, number, segments_of, text, versions_of};
 use crate::cloud::RawBody;
 use crate::model::Json;
 
@@ -156,7 +156,7 @@ impl Api for Swift {
                     bytes: container.get("bytes").and_then(Json::as_u64),
                 })
             }));
-            if all.len() - before < PAGE {
+            if all.len() - before < LEAST_PAGE {
                 return Ok(all);
             }
         }

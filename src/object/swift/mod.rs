@@ -22,8 +22,11 @@ mod buckets;
 mod objects;
 mod uploads;
 
-/// The most that a list gives at a time.
+/// How much of a list is asked for at a time.
 const PAGE: usize = 10_000;
+
+/// What a list gives at a time at least, if there is more: Ceph stops there whatever was asked for, and does not say so.
+const LEAST_PAGE: usize = 1000;
 
 /// Swift's API of one project.
 pub(super) struct Swift {

@@ -7,7 +7,7 @@ use http::Method;
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::s3::bare;
 use super::super::types::{Content, Download, Entry, Head, Keys, Outcome, Page, PutOptions, Victim};
-use super::{PAGE, Swift, body, container_path, listed_time, metadata, number, object_path, text};
+use super::{LEAST_PAGE, PAGE, Swift, body, container_path, listed_time, metadata, number, object_path, text};
 use crate::cloud::{CloudError, RawBody, RawRequest};
 use crate::hex;
 use crate::model::Json;
@@ -45,7 +45,7 @@ impl Swift {
                 })
             })
             .collect();
-        let more = objects.len() >= PAGE;
+        let more = objects.len() >= LEAST_PAGE;
         Ok(Page { objects, more })
     }
 
