@@ -93,7 +93,7 @@ pub fn list_parts(ask: &mut Ask<'_>, (name, key): (&str, &str), id: &str) -> Ans
     let marker: u32 = ask.call.param("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or(0);
     let all = upload.parts(ask.state);
     let (shown, more) = {
-        let rest: Vec<&Part> = all.iter().filter(|part| marker == 0 || part.number > marker).collect();
+        let rest: Vec<&Part> = all.iter().filter(|part| part.number > marker).collect();
         let more = rest.len() > most;
         (rest.into_iter().take(most).collect::<Vec<_>>(), more)
     };

@@ -247,7 +247,12 @@ pub fn delete_many(ask: &mut Ask<'_>, name: &str) -> Answer {
     for object in objects {
         let key = object.get("Key").unwrap_or_default();
         let id = object.get("VersionId").filter(|id| !id.is_empty());
-        let (removed, trash) = docs::remove(ask.state, &bucket, key, id, ask.now);
+        // In a list, what is gone already gets no second marker.
+        let gone = id.is_none() && docs::current(ask.state, name, key).is_err();
+        let (removed, trash) = match gone {
+            true => Default::default(),
+            false => docs::remove(ask.state, &bucket, key, id, ask.now),
+        };
         ask.trash.extend(trash);
         if quiet {
             continue;
