@@ -1,7 +1,6 @@
 //! From sources to objects, whole; and what must not come through.
 
 mod archives;
-#[path = "../../../tests/data/mod.rs"]
 mod data;
 mod downloads;
 mod full;
