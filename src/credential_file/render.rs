@@ -62,7 +62,8 @@ pub fn render(form: &str, name: &str, keys: Keys<'_>, more: &[(String, String)])
             pair(keys)?;
             let secrets = keys.pairs(&[("aws_access_key_id", "access_key"), ("aws_secret_access_key", "secret_key")]);
             let profile = if name == "default" { name.clone() } else { format!("profile {name}") };
-            let places = keys.pairs(&[("region", "region"), ("endpoint_url", "endpoint")]);
+            let region = keys.get("region").map(|region| ("region".to_owned(), aws_region(region).to_owned()));
+            let places = region.into_iter().chain(keys.pairs(&[("endpoint_url", "endpoint")])).collect();
             vec![Section::Ini { name, settings: secrets }, Section::Ini { name: profile, settings: settings(places) }]
         }
         "s3fs" => {
@@ -90,6 +91,18 @@ pub fn render(form: &str, name: &str, keys: Keys<'_>, more: &[(String, String)])
     })
 }
 
+/// A region as Amazon's SDKs take it. They refuse names that could not be part of a host's, such as `CHI@TACC`, before they
+/// send anything; a store that has such a name takes requests that are signed for any region.
+fn aws_region(region: &str) -> &str {
+    let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let fits = (1..=63).contains(&region.len())
+        && region.chars().all(is_label)
+        && region.contains(|c: char| !c.is_ascii_digit())
+        && !region.starts_with('-')
+        && !region.ends_with('-');
+    if fits { region } else { "us-east-1" }
+}
+
 fn pair<'a>(keys: Keys<'a>) -> Result<(&'a str, &'a str), Unmergeable> {
     keys.get("access_key").zip(keys.get("secret_key")).ok_or(NEEDS_KEYS)
 }
@@ -104,12 +117,13 @@ fn environment(keys: Keys<'_>, variable: &str) -> Vec<(String, String)> {
         return vec![(variable.to_owned(), value.to_owned())];
     }
     if keys.is_s3() {
-        return keys.pairs(&[
+        let region = keys.get("region").map(|region| ("AWS_DEFAULT_REGION".to_owned(), aws_region(region).to_owned()));
+        let table = [
             ("AWS_ACCESS_KEY_ID", "access_key"),
             ("AWS_SECRET_ACCESS_KEY", "secret_key"),
             ("AWS_ENDPOINT_URL", "endpoint"),
-            ("AWS_DEFAULT_REGION", "region"),
-        ]);
+        ];
+        return keys.pairs(&table).into_iter().chain(region).collect();
     }
     if keys.get("secret").is_none() {
         return Vec::new();

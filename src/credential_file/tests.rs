@@ -39,10 +39,10 @@ fn each_form_is_as_its_program_reads_it() {
         of("aws", "chi", S3),
         [
             "[chi]\naws_access_key_id = AK\naws_secret_access_key = SK\n",
-            "[profile chi]\nregion = CHI@TACC\nendpoint_url = https://h:7480\n"
+            "[profile chi]\nregion = us-east-1\nendpoint_url = https://h:7480\n"
         ]
     );
-    assert_eq!(of("aws", "default", S3)[1], "[default]\nregion = CHI@TACC\nendpoint_url = https://h:7480\n");
+    assert_eq!(of("aws", "default", S3)[1], "[default]\nregion = us-east-1\nendpoint_url = https://h:7480\n");
     assert_eq!(of("s3fs", "food", S3), ["food:AK:SK\n"]);
     assert_eq!(of("s3fs", "", S3), ["AK:SK\n"]);
     assert!(of("env", "", S3)[0].starts_with("AWS_ACCESS_KEY_ID=AK\nAWS_SECRET_ACCESS_KEY=SK\n"));
