@@ -17,11 +17,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
 use super::kind::{
-    Claim, CloudKind, FieldChange, Kind, Mistake, OpCx, Place, Refused, Seen, Sides, Update, diff_fields,
+    Claim, CloudKind, FieldChange, Kind, Mistake, OpCx, Place, Refused, Seen, Sides, Update, diff_fields, is_set,
 };
 use super::metadata;
 use super::schema::{Field, Literal, NameRule, Schema, Type, attribute, field};
 use crate::cloud::{CloudError, ErrorKind, Service, Session};
+use crate::dataset::text;
 use crate::model::{Fields, RemoteId, Stamp, Value};
 use crate::object::{Acl, BucketEntry, CorsRule, ObjectError, ObjectErrorKind, Settings, SettingsChange, Store};
 
@@ -196,10 +197,6 @@ fn set_up(fields: &Fields) -> SettingsChange {
     }
 }
 
-fn is_set(fields: &Fields, key: &str) -> bool {
-    fields.get(key).and_then(Value::as_bool).unwrap_or(false)
-}
-
 /// Why a name cannot be a bucket's: the rules that S3 and Swift share. Ceph makes no others by S3.
 fn why_no_name(name: &str) -> Option<&'static str> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
@@ -270,11 +267,14 @@ impl Kind for Bucket {
     }
 
     fn data_loss(&self, live: &Seen) -> Option<String> {
-        let number = |key: &str| live.attrs.get(key).and_then(Value::as_int).unwrap_or_default();
-        let (objects, bytes) = (number("objects"), number("bytes"));
+        let number = |key: &str| {
+            let number = live.attrs.get(key).and_then(Value::as_int);
+            number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+        };
+        let (objects, bytes) = (number("objects"), text::bytes(number("bytes")));
         let goes = is_set(&live.attrs, "force_destroy") && (objects > 0 || is_set(&live.attrs, "versioning"));
         let noun = if objects == 1 { "object" } else { "objects" };
-        goes.then(|| format!("bucket `{}` with {objects} {noun} of {bytes} bytes in all", live.name))
+        goes.then(|| format!("bucket `{}` with {} {noun}, {bytes} in all", live.name, text::thousands(objects)))
     }
 
     /// A list shows only names and counts.
@@ -434,7 +434,7 @@ mod tests {
         let mut live = seen("food11", None, &settings());
         assert_eq!(Bucket.data_loss(&live), None, "the store refuses to delete it");
         Bucket.complete(&fields(&[("force_destroy", Value::Bool(true))]), &mut live.attrs);
-        assert_eq!(Bucket.data_loss(&live).as_deref(), Some("bucket `food11` with 3 objects of 4096 bytes in all"));
+        assert_eq!(Bucket.data_loss(&live).as_deref(), Some("bucket `food11` with 3 objects, 4.0 KiB in all"));
         live.attrs.insert("objects".into(), Value::Int(0));
         assert_eq!(Bucket.data_loss(&live), None);
     }

@@ -7,8 +7,8 @@
 use async_trait::async_trait;
 
 use super::attachment::check_path;
-use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, is_set, unmounting};
-use super::kind::{DerivedPart, Kind, Mark, Mistake, Place};
+use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, unmounting};
+use super::kind::{DerivedPart, Kind, Mark, Mistake, Place, is_set};
 use super::mount::NOT_MOUNTED;
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::guest::bucket::{self, Bucket, Tool};

@@ -75,12 +75,6 @@ pub fn unmounting(applied: &Fields) -> Vec<String> {
     path.map(|path| format!("unmount it from {path}")).into_iter().collect()
 }
 
-/// Whether a field says yes.
-#[must_use]
-pub fn is_set(fields: &Fields, key: &str) -> bool {
-    fields.get(key).and_then(Value::as_bool).unwrap_or(false)
-}
-
 /// The half of a kind whose objects are inside servers.
 #[async_trait]
 pub trait GuestKind: Kind {

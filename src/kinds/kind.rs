@@ -407,6 +407,12 @@ pub trait CloudKind: Kind {
     }
 }
 
+/// Whether a field says yes.
+#[must_use]
+pub fn is_set(fields: &Fields, key: &str) -> bool {
+    fields.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
 /// The generic three-way diff.
 ///
 /// A field that is absent from `want` is not managed. One that the service gives back is compared with what is live;

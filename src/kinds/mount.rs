@@ -8,8 +8,8 @@
 
 use async_trait::async_trait;
 
-use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, is_set, unmounting};
-use super::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields};
+use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, unmounting};
+use super::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields, is_set};
 use super::schema::{Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::cloud::cinder;
 use crate::guest::filesystem::{self, Found, Mount as Mounting, Volume};
