@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use super::client::{Account, Client};
-use super::ground::{Accounts, Ground};
+use super::ground::{self, Accounts, Ground, Served};
 use crate::environment::TestEnvironment;
 
 /// How long the slowest thing on a busy machine may take.
@@ -47,6 +47,14 @@ impl TestCloud {
         cloud.write_clouds();
         cloud.write_spec(spec);
         cloud
+    }
+
+    /// A site with an object store, as `chi` in clouds.yaml, and its user's client there. It is there as long as the first
+    /// of the two.
+    pub fn object_store(&mut self) -> (Option<Served>, Client) {
+        let (served, account) = ground::object_store(&self.env, &self.ground, &self.accounts.demo);
+        self.set_cloud("chi", account.entry());
+        (served, Client::sign_in(&account))
     }
 
     /// Adds an entry to clouds.yaml, or puts another in its place.

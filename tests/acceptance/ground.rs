@@ -22,8 +22,8 @@ pub struct Accounts {
 
 /// What the accounts live on.
 pub enum Ground {
-    /// A process that serves an embedded cloud, its folder, and who operates it.
-    Embedded(Child, Site, Account),
+    /// A served embedded cloud, its folder, and who operates it.
+    Embedded(#[expect(dead_code, reason = "ended with the test")] Served, Site, Account),
     /// The real one.
     Lab,
 }
@@ -67,24 +67,46 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+/// A served embedded cloud, ended when it is dropped.
+pub struct Served {
+    server: Child,
+    auth_url: String,
+}
+
+impl Served {
+    fn new(env: &TestEnvironment, profile: &str, folder: &str) -> Self {
+        let mut command = env.command(&format!("cloud serve --profile {profile} --folder {folder}"));
+        let mut server = command.stderr(Stdio::null()).spawn().expect("the binary runs");
+        let mut said = BufReader::new(server.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let auth_url = said.find_map(|line| Some(line.trim().strip_prefix("auth_url: ")?.to_owned()));
+        Self { server, auth_url: auth_url.expect("the embedded cloud prints a clouds.yaml") }
+    }
+}
+
+impl Drop for Served {
     fn drop(&mut self) {
-        if let Self::Embedded(server, ..) = self {
-            let _ = server.kill();
-            let _ = server.wait();
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// A site with an object store, and the account of `demo` there: a second embedded cloud, or the lab's second region.
+pub fn object_store(env: &TestEnvironment, ground: &Ground, demo: &Account) -> (Option<Served>, Account) {
+    match ground {
+        Ground::Embedded(..) => {
+            let served = Served::new(env, "chameleon-chi", "objects");
+            let account = Account { auth_url: served.auth_url.clone(), region: "CHI@TACC".to_owned(), ..demo.clone() };
+            (Some(served), account)
         }
+        Ground::Lab => (None, Account { region: "CHI@LAB".to_owned(), ..demo.clone() }),
     }
 }
 
 fn embedded(env: &TestEnvironment) -> (Ground, Accounts) {
     let folder = env.path("cloud");
-    let mut command = env.command("cloud serve --folder cloud");
-    let mut server = command.stderr(Stdio::null()).spawn().expect("the binary runs");
-    let mut said = BufReader::new(server.stdout.take().expect("its output")).lines().map_while(Result::ok);
-    let auth_url = said.find_map(|line| Some(line.trim().strip_prefix("auth_url: ")?.to_owned()));
-    let auth_url = auth_url.expect("the embedded cloud prints a clouds.yaml");
+    let served = Served::new(env, "chameleon-kvm", "cloud");
     let account = |user: &str, project: &str| Account {
-        auth_url: auth_url.clone(),
+        auth_url: served.auth_url.clone(),
         region: "KVM@TACC".to_owned(),
         user: user.to_owned(),
         password: user.to_owned(),
@@ -95,7 +117,8 @@ fn embedded(env: &TestEnvironment) -> (Ground, Accounts) {
         mate: account("mate", "CHI-embedded"),
         other: account("other", "CHI-other"),
     };
-    (Ground::Embedded(server, Site::new(folder), account("admin", "openstack")), accounts)
+    let admin = account("admin", "openstack");
+    (Ground::Embedded(served, Site::new(folder), admin), accounts)
 }
 
 /// The lab's administrator, from its clouds.yaml.

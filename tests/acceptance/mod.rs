@@ -20,6 +20,7 @@ mod kept;
 mod leases;
 mod made;
 mod names;
+mod objects;
 mod quotas;
 mod removed;
 mod replaced;
