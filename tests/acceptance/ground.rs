@@ -22,8 +22,8 @@ pub struct Accounts {
 
 /// What the accounts live on.
 pub enum Ground {
-    /// A served embedded cloud, its folder, and who operates it.
-    Embedded(#[expect(dead_code, reason = "ended with the test")] Served, Site, Account),
+    /// A served embedded cloud, and who operates it.
+    Embedded(Box<Served>, Account),
     /// The real one.
     Lab,
 }
@@ -41,7 +41,7 @@ impl Ground {
     /// Sets a project's limits, as the site's operators would.
     pub fn set_quota(&self, client: &Client, service: &str, limits: &Json) {
         let operator = match self {
-            Self::Embedded(_, _, admin) => Arc::new(Client::sign_in(admin)),
+            Self::Embedded(_, admin) => Arc::new(Client::sign_in(admin)),
             Self::Lab => operator(),
         };
         set_quota(&operator, &client.project_id, service, limits);
@@ -50,7 +50,7 @@ impl Ground {
     /// Waits, or has the embedded cloud believe so.
     pub fn let_pass(&self, seconds: i64) {
         match self {
-            Self::Embedded(_, site, _) => site.advance(seconds),
+            Self::Embedded(served, _) => served.site.advance(seconds),
             Self::Lab => std::thread::sleep(Duration::from_secs(seconds.unsigned_abs())),
         }
     }
@@ -58,7 +58,7 @@ impl Ground {
     /// Has every token expire that was given out until now. The lab must have been started so that they soon do.
     pub fn expire_tokens(&self) {
         match self {
-            Self::Embedded(_, site, _) => site.advance(5 * 3600),
+            Self::Embedded(served, _) => served.site.advance(5 * 3600),
             Self::Lab => {
                 let seconds: Option<i64> = std::env::var("LAB_TOKEN_SECONDS").ok().and_then(|text| text.parse().ok());
                 self.let_pass(seconds.expect("LAB_TOKEN_SECONDS is how long the lab's tokens live") + 1);
@@ -70,6 +70,7 @@ impl Ground {
 /// A served embedded cloud, ended when it is dropped.
 pub struct Served {
     server: Child,
+    site: Site,
     auth_url: String,
 }
 
@@ -79,7 +80,8 @@ impl Served {
         let mut server = command.stderr(Stdio::null()).spawn().expect("the binary runs");
         let mut said = BufReader::new(server.stdout.take().expect("its output")).lines().map_while(Result::ok);
         let auth_url = said.find_map(|line| Some(line.trim().strip_prefix("auth_url: ")?.to_owned()));
-        Self { server, auth_url: auth_url.expect("the embedded cloud prints a clouds.yaml") }
+        let auth_url = auth_url.expect("the embedded cloud prints a clouds.yaml");
+        Self { server, site: Site::new(env.path(folder)), auth_url }
     }
 }
 
@@ -103,7 +105,6 @@ pub fn object_store(env: &TestEnvironment, ground: &Ground, demo: &Account) -> (
 }
 
 fn embedded(env: &TestEnvironment) -> (Ground, Accounts) {
-    let folder = env.path("cloud");
     let served = Served::new(env, "chameleon-kvm", "cloud");
     let account = |user: &str, project: &str| Account {
         auth_url: served.auth_url.clone(),
@@ -118,7 +119,7 @@ fn embedded(env: &TestEnvironment) -> (Ground, Accounts) {
         other: account("other", "CHI-other"),
     };
     let admin = account("admin", "openstack");
-    (Ground::Embedded(served, Site::new(folder), admin), accounts)
+    (Ground::Embedded(Box::new(served), admin), accounts)
 }
 
 /// The lab's administrator, from its clouds.yaml.

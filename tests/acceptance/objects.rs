@@ -29,7 +29,7 @@ fn a_bucket_is_made_changed_kept_and_emptied() {
     let spec = |more: &str| head(&format!("buckets:\n  data: {{ name: {name}{more} }}\n"));
     cloud.write_spec(&spec(""));
     cloud.converge();
-    assert_eq!(buckets(&store), [name.clone()]);
+    assert_eq!(buckets(&store), [name.as_str()]);
     cloud.converges_keeping(["buckets.data"], &spec(", metadata: { course: mlops }, acl: public-read"));
     let ran = cloud.env.anole("plan spec.yaml --detailed-exitcode").exits(0);
     assert!(ran.stdout.contains("No changes"), "{}", ran.stdout);
