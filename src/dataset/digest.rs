@@ -35,6 +35,12 @@ const BATCH: usize = 256;
 #[serde(into = "String", try_from = "String")]
 pub struct Sha256([u8; 32]);
 
+impl From<[u8; 32]> for Sha256 {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl Sha256 {
     /// Of bytes.
     #[must_use]

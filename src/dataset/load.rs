@@ -44,7 +44,7 @@ use look::Seen;
 pub const FOLDER: &str = ".anole/";
 
 /// The manifest's key below the prefix.
-pub const MANIFEST: &str = ".anole/manifest.json";
+pub const MANIFEST: &str = super::manifest::KEY;
 
 /// Where the last manifest is kept while there is none.
 pub const PREVIOUS: &str = ".anole/previous.json";

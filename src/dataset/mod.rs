@@ -32,6 +32,7 @@
 //! **Architecture Invariant:** the same source and the same transforms give the same objects, byte for byte.
 
 mod content;
+mod deliver;
 mod digest;
 mod download;
 mod error;

@@ -2,6 +2,7 @@
 
 mod archives;
 mod data;
+mod deliver;
 mod downloads;
 mod full;
 mod whole;
