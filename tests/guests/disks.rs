@@ -178,3 +178,28 @@ fn what_can_be_mounted_is_and_by_its_own_name() {
     assert!(failed.contains("found: an xfs filesystem, UUID") && failed.contains("sudo lsblk -f"), "{failed}");
     assert_eq!(lab.digests(&["bare"]), digest);
 }
+
+#[test]
+#[ignore = "needs QEMU: tests/guests/run"]
+fn a_disk_that_is_smaller_than_its_volume_is_left_alone() {
+    let lab = Lab::applied(&stack(&format!("{}attachments:\n{}", volumes(&["data"]), attachment("data", ""))));
+    // The volume's disk is taken away inside the server, and what bears its serial number then is another one.
+    let link = lab.disk("data");
+    lab.root(
+        "one",
+        &format!(
+            "real=$(readlink -f /sys/block/$(basename $(readlink -f {link}))/device); echo 1 >${{real%/*}}/remove\n\
+             udevadm settle; modprobe zram; echo 512M >/sys/block/zram0/disksize; udevadm settle\n\
+             mkdir -p /dev/disk/by-id; ln -sf /dev/zram0 {link}"
+        ),
+    );
+    let mounts = mounted("data", ", filesystem: ext4");
+    lab.env.write("spec.yaml", &stack(&format!("{}attachments:\n{mounts}", volumes(&["data"]))));
+    let failed = failure(&lab.env.anole("apply spec.yaml --yes").exits(1), "attachments.data/mount");
+    assert!(
+        failed.contains("its disk has 536870912 bytes, and the volume 1073741824: it may be another disk"),
+        "{failed}"
+    );
+    let untouched = "cmp -n 536870912 /dev/zram0 /dev/zero && grep -c /mnt/ /etc/fstab || true";
+    assert_eq!(lab.root("one", untouched), "0");
+}
