@@ -8,10 +8,11 @@ use super::sign_in::application_credential;
 
 #[test]
 fn a_token_that_expires_in_the_middle_of_an_apply_is_renewed() {
-    // One after the other, so that it takes longer than the lab's tokens live.
+    // One after the other, so that it takes longer than the lab's tokens live: 0.3 s each at the least.
+    const COUNT: usize = 90;
     let after =
         |number: usize| format!("v{number}: {{ size: 1, protect: false, depends_on: [volumes.v{}] }}", number - 1);
-    let rest: Vec<_> = (1..40).map(after).collect();
+    let rest: Vec<_> = (1..COUNT).map(after).collect();
     let cloud = TestCloud::with(&format!("volumes: {{ v0: {{ size: 1, protect: false }}, {} }}", rest.join(", ")));
     let words = "apply spec.yaml --yes -vv --log log.jsonl";
     let mut child = cloud.env.command(words).spawn().expect("the binary runs");
@@ -19,10 +20,10 @@ fn a_token_that_expires_in_the_middle_of_an_apply_is_renewed() {
     cloud.expire_tokens();
     assert!(child.try_wait().expect("a child").is_none(), "the apply was over before its token was");
     let output = child.wait_with_output().expect("it ends");
-    crate::environment::Ran::new(words, output).exits(0).says("40 created");
+    crate::environment::Ran::new(words, output).exits(0).says(&format!("{COUNT} created"));
     let log = cloud.env.read("log.jsonl");
     assert!(log.contains("signing in again"), "{log}");
-    assert_eq!(cloud.fresh().census(), "volume 40");
+    assert_eq!(cloud.fresh().census(), format!("volume {COUNT}"));
     cloud.env.has_no_changes("spec.yaml");
 }
 
