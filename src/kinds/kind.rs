@@ -1,8 +1,8 @@
 //! The contract between the engine and a kind of resource.
 //!
 //! A kind is a table of fields ([`Schema`]), a few pure functions ([`Kind`]), and its operations: five on a service of the
-//! cloud ([`CloudKind`]), or two inside a server ([`GuestKind`]). The engine decodes, diffs, orders, journals, retries and
-//! waits; a kind only says what its service calls things.
+//! cloud ([`CloudKind`]), or two inside a server ([`GuestKind`]) or on this machine ([`super::local::LocalKind`]). The
+//! engine decodes, diffs, orders, journals, retries and waits; a kind only says what its service calls things.
 //!
 //! Invariants for every implementation:
 //! - The pure functions do no IO and read no clock.
