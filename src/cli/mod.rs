@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub mod apply;
 pub mod cloud;
 pub mod completions;
+pub mod dataset;
 pub mod destroy;
 pub mod drift;
 pub mod global;
@@ -138,6 +139,8 @@ pub enum Command {
     SshConfig(ssh_config::SshConfigArgs),
     Schema(schema::SchemaArgs),
     Cloud(cloud::CloudArgs),
+    #[command(hide = true)]
+    Dataset(dataset::DatasetArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -197,6 +200,7 @@ async fn dispatch(command: Command, cx: &Context) -> Result<Exit, CliError> {
         Command::State(args) => state::run(args, cx).await,
         Command::Ssh(args) => ssh::run(args, cx).await,
         Command::SshConfig(args) => ssh_config::run(args, cx).await,
+        Command::Dataset(args) => dataset::run(args, cx).await,
         Command::Schema(args) => schema::run(args, cx).await,
         Command::Cloud(args) => cloud::run(args, cx).await,
         Command::Completions(args) => completions::run(args, cx).await,

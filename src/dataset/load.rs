@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::object::{Content, ObjectError, PutOptions, Store, Upload, Victim};
@@ -184,7 +185,7 @@ pub trait Watch: Send + Sync {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// How many objects are wanted.
     pub wanted: u64,

@@ -33,10 +33,12 @@
 
 mod content;
 mod deliver;
+pub mod delivery;
 mod digest;
 mod download;
 mod error;
 mod extract;
+pub mod gauge;
 mod job;
 pub mod load;
 pub mod manifest;
@@ -53,6 +55,8 @@ pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 pub use content::{Content, Entry, Object, Open, Reader};
 pub use digest::{Digests, Objects, Sha256};
@@ -78,7 +82,8 @@ pub trait Watch: Send + Sync {
 }
 
 /// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// A stage begins; what is counted is counted from 0 again.
     Stage(Stage),
@@ -96,7 +101,8 @@ pub enum Progress {
 }
 
 /// The stages, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// A source is fetched.
     Source,
@@ -106,6 +112,8 @@ pub enum Stage {
     Transform,
     /// Digests are taken.
     Digest,
+    /// Objects are loaded.
+    Load,
 }
 
 /// A dataset that is ready to be loaded.

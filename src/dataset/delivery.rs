@@ -1,0 +1,171 @@
+//! One delivery, whole: from a job to objects in a bucket and their manifest.
+//!
+//! In: a [`Delivery`], which is plain JSON so that the same binary can be given it on a server; the [`Store`] that it goes
+//! to; a [`Watch`]. Out: a [`Delivered`], which is what a state remembers and a summary shows, as JSON too.
+//!
+//! Invariants: the staging folder is held for the whole of it, so no two deliveries of one dataset run at a time; what an
+//! interrupted one left is carried on by the next. Keys of stores are in the JSON and in no `Debug`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::job::Hidden;
+use super::load::{self, LoadError, Report};
+use super::{DatasetError, Job, Progress, Recorded, Staging, Watch, prepare};
+use crate::object::{ObjectError, S3Config, Store};
+
+/// What is to be delivered, and where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// From sources to objects.
+    pub job: Job,
+    /// The folder for what is downloaded and made, on the machine where this runs.
+    pub staging: PathBuf,
+    /// Where the objects go, and how.
+    pub load: Load,
+}
+
+/// Where the objects go, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The store; none where whoever runs it is signed in to the site, and gives its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Keys>,
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix; empty for the whole bucket.
+    #[serde(default)]
+    pub prefix: String,
+    /// How many requests that carry data are under way at a time.
+    pub transfers: usize,
+    /// Whether objects below the prefix that are not wanted are deleted, once all others are there.
+    #[serde(default)]
+    pub delete_extra: bool,
+    /// Whether every object is read back.
+    #[serde(default)]
+    pub verify: bool,
+}
+
+/// A store by S3, and the keys that open it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// `https://chi.tacc.chameleoncloud.org:7480`.
+    pub endpoint: Url,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The key's id.
+    pub access_key: Hidden,
+    /// The key.
+    pub secret_key: Hidden,
+    /// Certificates (PEM) to trust besides those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<String>,
+}
+
+/// What was delivered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// What the state remembers, for later plans.
+    pub recorded: Recorded,
+    /// What was done.
+    pub report: Report,
+    /// How long the load took, in seconds; without fetching and transforming.
+    pub seconds: f64,
+    /// How many requests the store was sent.
+    pub requests: u64,
+}
+
+/// Why it was not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The objects could not be made.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// They could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The store cannot be spoken to.
+    #[error(transparent)]
+    Store(#[from] ObjectError),
+}
+
+impl DeliveryError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Dataset(error) => error.hint.as_deref(),
+            Self::Load(LoadError::Object { source, .. } | LoadError::Store(source)) | Self::Store(source) => {
+                source.parts().hint.as_deref()
+            }
+            Self::Load(_) => None,
+        }
+    }
+}
+
+impl Keys {
+    /// The store that these keys open; nothing is sent yet.
+    ///
+    /// # Errors
+    /// That the certificates cannot be read.
+    pub fn store(&self) -> Result<Store, ObjectError> {
+        Store::s3(&S3Config {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            access_key: self.access_key.0.clone(),
+            secret_key: self.secret_key.0.clone().into(),
+            session_token: None,
+            trusted: self.trusted.as_ref().map(|pem| pem.clone().into_bytes()),
+        })
+    }
+}
+
+/// Fetches, makes and loads what a delivery says, into `store`.
+///
+/// # Errors
+/// The first thing that went wrong; there is no manifest then, unless nothing was changed yet.
+pub async fn deliver(delivery: &Delivery, store: &Store, watch: &Arc<dyn Watch>) -> Result<Delivered, DeliveryError> {
+    let root = delivery.staging.clone();
+    let staging = Arc::new(super::blocking(move || Staging::open(&root)).await?);
+    let prepared = prepare(&delivery.job, &staging, watch).await?;
+    let (of, told) = (prepared.clone(), Arc::clone(watch));
+    let wanted = super::blocking(move || of.wanted(&told)).await?;
+    let load = &delivery.load;
+    let place = load::Place { store: store.clone(), bucket: load.bucket.clone(), prefix: load.prefix.clone() };
+    let options = load::Options {
+        transfers: load.transfers,
+        delete_extra: load.delete_extra,
+        verify: load.verify,
+        ..load::Options::default()
+    };
+    watch.tell(Progress::Stage(super::Stage::Load));
+    let (began, before) = (Instant::now(), store.request_count());
+    let report = load::load(&place, &wanted, &prepared, options, Arc::new(Loading(Arc::clone(watch)))).await?;
+    let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
+    Ok(Delivered { recorded: prepared.recorded(), report, seconds, requests: store.request_count() - before })
+}
+
+/// The loader's events as progress.
+struct Loading(Arc<dyn Watch>);
+
+impl load::Watch for Loading {
+    fn tell(&self, event: load::Event) {
+        self.0.tell(match event {
+            load::Event::Total { objects, bytes } => Progress::Total { objects, bytes },
+            load::Event::Bytes(bytes) => Progress::Bytes(bytes),
+            load::Event::Object(_) => Progress::Objects(1),
+            load::Event::Deleted(_) | load::Event::Verified(_) => return,
+        });
+    }
+
+    fn stopped(&self) -> bool {
+        self.0.stopped()
+    }
+}
