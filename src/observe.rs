@@ -25,8 +25,10 @@ pub struct Observed {
     pub at: Timestamp,
     /// By site.
     pub sites: BTreeMap<SiteAlias, SiteView>,
-    /// What this machine shows of recorded resources otherwise than they are recorded.
+    /// What looks of their own show of recorded resources, see [`crate::kinds::look`].
     pub here: BTreeMap<Address, Fields>,
+    /// The recorded resources that could not be looked at so, and why.
+    pub unseen: BTreeMap<Address, String>,
 }
 
 /// What was seen of one site.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::dataset::gauge::Standing;
 use crate::model::Address;
 use crate::plan::StepOperation;
 
@@ -33,6 +34,14 @@ pub enum Event {
         address: Address,
         /// `BUILD`, `attaching`.
         status: String,
+    },
+    /// How far a long step is, several times a second.
+    Progress {
+        /// The resource.
+        address: Address,
+        /// What of it, and how much.
+        #[serde(flatten)]
+        standing: Standing,
     },
     /// A step is done.
     Done {

@@ -48,12 +48,17 @@ impl Running<'_> {
             self.tell(Event::Notice { text });
             return Ok(End::Done);
         }
+        let begun = self.shared.ledger.read(|loaded| loaded.state.resources.get(address).cloned());
+        let recorded = begun.map(|begun| begun.attributes).unwrap_or_default();
+        // What is not a guest's alone is known of it still while it is put again.
+        let attributes = if kind.outlives_server() { recorded.clone() } else { Fields::new() };
+        let record = ResourceState { attributes, ..record };
         self.put_record(record.clone()).await?;
         let session = self.session()?;
         let done = match self.reach_running(&session, &fields).await {
             Ok(guest) => {
-                let _turn = guest.turn().await;
-                self.with_cx(&guest, &session, async |cx| kind.put(cx, &fields).await).await
+                let _turn = if kind.takes_turns() { Some(guest.turn().await) } else { None };
+                self.with_cx((&guest, &session, &recorded), async |cx| kind.put(cx, &fields).await).await
             }
             Err(error) => Err(error),
         };
@@ -75,10 +80,14 @@ impl Running<'_> {
         let session = self.session_of(&record.site)?;
         let nothing_done =
             is_recorded_only(&record.attributes) || self.action.recorded_only || !kind.is_undone(&record.applied);
+        if !is_recorded_only(&record.attributes) {
+            kind.remove_elsewhere(&session, &record.applied).await?;
+        }
         if !nothing_done && self.runs(&session, &record).await? {
             let guest = self.reach(&session, &record.applied).await.map_err(out_of_reach)?;
             let _turn = guest.turn().await;
-            self.with_cx(&guest, &session, async |cx| kind.remove(cx, &record.applied).await).await?;
+            let cx = (&guest, &session, &record.attributes);
+            self.with_cx(cx, async |cx| kind.remove(cx, &record.applied).await).await?;
         }
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)
@@ -137,15 +146,26 @@ impl Running<'_> {
 
     async fn with_cx<T>(
         &self,
-        guest: &Guest,
-        session: &Session,
+        (guest, session, recorded): (&Guest, &Session, &Fields),
         work: impl AsyncFnOnce(&GuestCx<'_>) -> Result<T, GuestError>,
     ) -> Result<T, GuestError> {
         let address: &Address = &self.action.address;
         let stack = self.shared.ledger.read(|loaded| loaded.state.stack.clone());
         let memory = LedgerMemory(&self.shared.ledger);
-        let tell = self.teller();
-        work(&GuestCx { guest, address, stack: &stack, memory: &memory, session, tell: &tell }).await
+        let (tell, progress) = (self.teller(), self.progress());
+        let cx = GuestCx {
+            guest,
+            address,
+            stack: &stack,
+            memory: &memory,
+            session,
+            tell: &tell,
+            progress: &progress,
+            recorded,
+            verify: self.shared.verify,
+            stop: self.shared.stop.clone(),
+        };
+        work(&cx).await
     }
 }
 

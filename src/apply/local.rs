@@ -4,10 +4,12 @@
 //! done; so whatever a crash leaves is known, and done again or undone by the next apply.
 
 use super::end::{End, StepError};
+use super::event::Event;
 use super::step::Running;
 use crate::cloud::Session;
-use crate::kinds::local::{LocalCx, LocalKind};
-use crate::model::RemoteId;
+use crate::dataset::gauge::Standing;
+use crate::kinds::local::{LocalCx, LocalError, LocalKind};
+use crate::model::{Fields, RemoteId};
 use crate::plan::StepOperation;
 use crate::state::sealing::carry;
 use crate::state::{Entry, ResourceState, Status};
@@ -39,21 +41,48 @@ impl Running<'_> {
         let id = begun.map_or_else(|| RemoteId(uid.clone()), |record| record.id);
         let record = ResourceState { attributes, ..self.record(id, uid, &fields) };
         self.put_record(record.clone()).await?;
-        let mut attributes = kind.put(&self.local_cx(&session), &fields)?;
+        let recorded = record.attributes.clone();
+        let put = self.with_local_cx((&session, &recorded), async |cx| kind.put(cx, &fields).await).await;
         let record = self.record_of_state()?;
+        let mut attributes = put?;
         carry(&record.attributes, &mut attributes);
         self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
         Ok(End::Done)
     }
 
-    fn local_cx<'a>(&'a self, session: &'a Session) -> LocalCx<'a> {
-        LocalCx { address: &self.action.address, session, home: self.shared.home.as_deref() }
+    async fn with_local_cx<T>(
+        &self,
+        (session, recorded): (&Session, &Fields),
+        work: impl AsyncFnOnce(&LocalCx<'_>) -> Result<T, LocalError>,
+    ) -> Result<T, LocalError> {
+        let lineage = self.shared.ledger.read(|loaded| loaded.state.lineage.clone());
+        let progress = self.progress();
+        let cx = LocalCx {
+            address: &self.action.address,
+            session,
+            home: self.shared.home.as_deref(),
+            lineage: &lineage,
+            recorded,
+            verify: self.shared.verify,
+            progress: &progress,
+            stop: self.shared.stop.clone(),
+        };
+        work(&cx).await
+    }
+
+    /// Tells how far it is as an event.
+    pub(super) fn progress(&self) -> impl Fn(Standing) + Send + Sync {
+        let (events, address) = (self.shared.events.clone(), self.action.address.clone());
+        move |standing| {
+            let _ = events.send(Event::Progress { address: address.clone(), standing });
+        }
     }
 
     async fn remove_here(&self, kind: &'static dyn LocalKind) -> Result<End, StepError> {
         let record = self.record_of_state()?;
         let session = self.session_of(&record.site)?;
-        kind.remove(&self.local_cx(&session), &record.applied)?;
+        let cx = (&session, &record.attributes);
+        self.with_local_cx(cx, async |cx| kind.remove(cx, &record.applied).await).await?;
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)
     }

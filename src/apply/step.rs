@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::end::{End, StepError};
 use super::event::Event;
@@ -52,6 +52,10 @@ pub struct Shared {
     pub slots: Arc<Semaphore>,
     /// Whether to wait for a start that the owner chose.
     pub wait_for_start: bool,
+    /// Whether data is read back after it was written.
+    pub verify: bool,
+    /// Turns true when nothing new is to be started; long steps that can be carried on end then, too.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// A step under way.

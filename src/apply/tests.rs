@@ -104,7 +104,7 @@ impl Rig {
             interest.kinds.extend(records.map(|record| record.kind.clone()));
             sites.insert(alias.clone(), observe_site(session, &interest).await.unwrap());
         }
-        Observed { at: Timestamp::now(), sites, here: BTreeMap::new() }
+        Observed { at: Timestamp::now(), sites, here: BTreeMap::new(), unseen: BTreeMap::new() }
     }
 
     async fn plan(&self, text: &str) -> Plan {
@@ -135,6 +135,8 @@ impl Rig {
             events,
             slots: Arc::new(Semaphore::new(8)),
             wait_for_start: false,
+            verify: false,
+            stop: stop.clone(),
         };
         let listening = tokio::spawn(async move {
             let mut all = Vec::new();

@@ -51,6 +51,10 @@ pub struct ApplyArgs {
     #[arg(long, conflicts_with_all = ["replace", "targets"])]
     pub refresh_only: bool,
 
+    /// Read every object of datasets back, of those that are loaded now and those that were
+    #[arg(long)]
+    pub verify: bool,
+
     /// Wait for a lease that starts later, instead of ending with "pending until …"
     #[arg(long)]
     pub wait: bool,
@@ -76,6 +80,7 @@ pub async fn run(args: ApplyArgs, cx: &Context) -> Result<Exit, CliError> {
                 replace: args.replace,
                 accept_missing: args.select.accept_missing,
                 trust_state: false,
+                verify: args.verify,
             };
             cx.lock_and_plan(&settings, &options, lock).await?
         }
@@ -91,7 +96,7 @@ pub async fn run(args: ApplyArgs, cx: &Context) -> Result<Exit, CliError> {
         cx.console.tell("Nothing was done.\n");
         return Ok(Exit::Failure);
     }
-    let (outcome, exit) = cx.carry_out(ready, &args.run, args.wait).await?;
+    let (outcome, exit) = cx.carry_out(ready, &args.run, (args.wait, args.verify)).await?;
     if outcome.failed.is_empty() && args.plan.is_none() {
         tell_outputs(cx, &settings)?;
     }

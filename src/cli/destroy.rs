@@ -55,6 +55,6 @@ pub async fn run(args: DestroyArgs, cx: &Context) -> Result<Exit, CliError> {
         cx.console.tell("Nothing was done.\n");
         return Ok(Exit::Failure);
     }
-    let (_, exit) = cx.carry_out(ready, &args.run, false).await?;
+    let (_, exit) = cx.carry_out(ready, &args.run, (false, false)).await?;
     Ok(exit)
 }

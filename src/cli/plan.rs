@@ -53,6 +53,10 @@ pub struct PlanArgs {
           default_missing_value = "true", action = ArgAction::Set)]
     pub refresh: bool,
 
+    /// Read every object of loaded datasets back, and compare it with what was loaded
+    #[arg(long)]
+    pub verify: bool,
+
     /// Show long texts in full
     #[arg(long)]
     pub full: bool,
@@ -71,6 +75,7 @@ pub async fn run(args: PlanArgs, cx: &Context) -> Result<Exit, CliError> {
         replace: args.replace,
         accept_missing: args.select.accept_missing,
         trust_state: !args.refresh,
+        verify: args.verify,
     };
     let planned = engine::plan(&settings, &options).await.map_err(|error| cx.failed(error))?;
     cx.show_plan("plan", &planned, args.full)?;

@@ -164,12 +164,17 @@ impl Context {
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn carry_out(&self, ready: Ready, run: &RunArgs, wait: bool) -> Result<(Outcome, Exit), CliError> {
+    pub async fn carry_out(
+        &self,
+        ready: Ready,
+        run: &RunArgs,
+        (wait, verify): (bool, bool),
+    ) -> Result<(Outcome, Exit), CliError> {
         let plan = ready.planned().plan.clone();
         let stop = watch_signals(self.console.teller())?;
         let (events, heard) = mpsc::unbounded_channel();
         let mut sink = self.console.progress(plan.steps.len());
-        let options = RunOptions { parallelism: usize::from(run.parallelism), wait };
+        let options = RunOptions { parallelism: usize::from(run.parallelism), wait, verify };
         let (outcome, ()) = tokio::join!(ready.carry_out(options, events, stop), progress::show(heard, sink.as_mut()));
         drop(sink);
         let outcome = outcome.map_err(|error| self.failed(error))?;

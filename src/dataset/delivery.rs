@@ -28,6 +28,9 @@ pub struct Delivery {
     pub staging: PathBuf,
     /// Where the objects go, and how.
     pub load: Load,
+    /// Whether what was downloaded and made stays in the staging folder, for datasets that read this one.
+    #[serde(default)]
+    pub keep_staging: bool,
 }
 
 /// Where the objects go, and how.
@@ -102,10 +105,8 @@ impl DeliveryError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Dataset(error) => error.hint.as_deref(),
-            Self::Load(LoadError::Object { source, .. } | LoadError::Store(source)) | Self::Store(source) => {
-                source.parts().hint.as_deref()
-            }
-            Self::Load(_) => None,
+            Self::Load(error) => error.hint(),
+            Self::Store(error) => error.parts().hint.as_deref(),
         }
     }
 }
@@ -148,6 +149,8 @@ pub async fn deliver(delivery: &Delivery, store: &Store, watch: &Arc<dyn Watch>)
     watch.tell(Progress::Stage(super::Stage::Load));
     let (began, before) = (Instant::now(), store.request_count());
     let report = load::load(&place, &wanted, &prepared, options, Arc::new(Loading(Arc::clone(watch)))).await?;
+    let kept = delivery.keep_staging;
+    super::blocking(move || if kept { staging.tidy() } else { staging.clear() }).await?;
     let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
     Ok(Delivered { recorded: prepared.recorded(), report, seconds, requests: store.request_count() - before })
 }

@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 
 use crate::object::{Content, ObjectError, PutOptions, Store, Upload, Victim};
 
+mod audit;
 mod decide;
 mod look;
 mod send;
@@ -39,6 +40,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Audit, Reading, audit, unload};
 use look::Seen;
 
 /// The folder below the prefix that is the loader's own.
@@ -241,6 +243,17 @@ pub enum LoadError {
     /// It was told to stop.
     #[error("stopped; what was sent is kept, and the next load carries on")]
     Stopped,
+}
+
+impl LoadError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Object { source, .. } | Self::Store(source) => source.parts().hint.as_deref(),
+            Self::Wanted(_) | Self::Manifest(_) | Self::Stopped => None,
+        }
+    }
 }
 
 impl From<ObjectError> for LoadError {

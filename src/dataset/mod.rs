@@ -39,7 +39,7 @@ mod download;
 mod error;
 mod extract;
 pub mod gauge;
-mod job;
+pub mod job;
 pub mod load;
 pub mod manifest;
 mod names;

@@ -176,6 +176,15 @@ impl Staging {
         Ok(())
     }
 
+    /// Removes what was downloaded and made; the digests stay, so that the next run reads only what changed.
+    ///
+    /// # Errors
+    /// That something cannot be removed.
+    pub fn clear(&self) -> Result<(), DatasetError> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.tidy()
+    }
+
     /// Removes the folder with all that is in it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! A server that says nothing is no reason to have no plan: what is recorded of its inside is believed, and the plan says
 //! so. Whoever carries the plan out will need an answer, and will wait for it longer than a plan does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use crate::apply::known::Recorded;
 use crate::cloud::Session;
 use crate::guest::{Access, GuestError, Guests, Tell};
 use crate::kinds::guest::{is_recorded_only, server_of};
+use crate::kinds::look::LookCx;
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, RemoteId, SiteAlias, Value};
+use crate::model::{Fields, RemoteId, SiteAlias, Value};
 use crate::observe::{Inside, Observed};
 use crate::plan::PlanOptions;
 use crate::plan::bind::bind;
@@ -101,14 +102,28 @@ async fn look_into(guests: &Guests, access: Result<Access, GuestError>, session:
     }
 }
 
-/// What this machine shows of what is recorded on it, where that differs.
-pub(super) fn look_here(state: &State, settings: &Settings) -> BTreeMap<Address, Fields> {
+/// Adds what looks of their own show of what is recorded, side by side.
+pub(super) async fn look_here(
+    observed: &mut Observed,
+    signed: &Signed,
+    state: &State,
+    (settings, options): (&Settings, &PlanOptions),
+) {
     let home = settings.environment.home.as_deref();
     let looks = state.resources.iter().filter_map(|(address, record)| {
-        let kind = kinds::by_name(&record.kind).and_then(Kind::local)?;
-        // What was begun and not done is done again whatever is there.
-        let shown = if record.status == Status::Ready { kind.look(home, &record.applied) } else { Fields::new() };
-        (!shown.is_empty()).then(|| (address.clone(), shown))
+        let looker = kinds::by_name(&record.kind).and_then(Kind::looker)?;
+        let session = signed.sessions.get(&record.site)?;
+        // What was begun and not done is done again whatever is there; what was only recorded is nowhere.
+        let is_there = record.status == Status::Ready && !is_recorded_only(&record.attributes);
+        is_there.then(|| async move {
+            let cx = LookCx { address, session, home, verify: options.verify };
+            (address.clone(), looker.look(&cx, &record.applied, &record.attributes).await)
+        })
     });
-    looks.collect()
+    for (address, shown) in join_all(looks).await {
+        match shown {
+            Ok(shown) => drop(observed.here.insert(address, shown)),
+            Err(why) => drop(observed.unseen.insert(address, why)),
+        }
+    }
 }

@@ -54,7 +54,7 @@ pub(super) async fn look(signed: &Signed, state: &state::Loaded, options: &PlanO
         }
     }));
     let sites = views.await?.into_iter().collect();
-    Ok(Observed { at: clock(&signed.sessions), sites, here: BTreeMap::new() })
+    Ok(Observed { at: clock(&signed.sessions), sites, here: BTreeMap::new(), unseen: BTreeMap::new() })
 }
 
 /// Now, by the clouds' clocks.

@@ -72,7 +72,7 @@ pub(super) async fn make(
     settings.servers.redact(secrets(&signed.desired, &resolved.state));
     inside::look_inside(&mut observed, &signed, &resolved.state, (settings, options)).await;
     if !options.destroy && !options.trust_state {
-        observed.here = inside::look_here(&resolved.state, settings);
+        inside::look_here(&mut observed, &signed, &resolved.state, (settings, options)).await;
     }
     let fail = |problems| unplanned(problems, &signed.desired, &loaded.sources);
     let (plan, mut report) = make_plan(&signed.desired, &observed, &resolved.state, options).map_err(fail)?;

@@ -45,6 +45,7 @@ pub async fn recover(settings: &Settings, lineage: Option<&str>, force: bool) ->
         sites: views.await?.into_iter().collect(),
         at: look::clock(&signed.sessions),
         here: BTreeMap::new(),
+        unseen: BTreeMap::new(),
     };
     for (alias, view) in &mut observed.sites {
         view.guests.reached = inside::is_reached(alias, &signed, settings);

@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub parallelism: usize,
     /// Whether to wait for a lease that starts later.
     pub wait: bool,
+    /// Whether data is read back after it was written.
+    pub verify: bool,
 }
 
 /// Locks the state and plans.
@@ -153,6 +155,8 @@ impl Ready {
             events,
             slots: Arc::new(Semaphore::new(options.parallelism.max(1))),
             wait_for_start: options.wait,
+            verify: options.verify,
+            stop: stop.clone(),
         };
         let outcome = apply::apply(Arc::clone(&plan), shared, stop).await;
         let outputs = ledger

@@ -10,9 +10,11 @@
 //! - Nothing is done in a guest but by way of [`GuestCx::guest`].
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::kind::Kind;
 use crate::cloud::Session;
+use crate::dataset::gauge::Standing;
 use crate::guest::{Facts, Guest, GuestError, Memory, Tell};
 use crate::model::{Address, Fields, RemoteId, Value};
 
@@ -36,6 +38,14 @@ pub struct GuestCx<'a> {
     pub session: &'a Session,
     /// Told what is under way, in a word or two: `making ext4`.
     pub tell: &'a Tell,
+    /// Told how far a long operation is.
+    pub progress: &'a (dyn Fn(Standing) + Send + Sync),
+    /// What was recorded of it by the last apply.
+    pub recorded: &'a Fields,
+    /// Whether data is read back after it was written.
+    pub verify: bool,
+    /// Turns true when it is to stop waiting.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// What is said of an object inside a server: of what will be done with it, of what is done, of what was.
@@ -55,7 +65,17 @@ pub struct GuestWords {
     pub unmaking: &'static str,
     /// Once it is unmade.
     pub unmade: &'static str,
+    /// Where nothing is to be undone.
+    pub forget: &'static str,
+    /// To change it, while it is changed, and once it is.
+    pub change: (&'static str, &'static str, &'static str),
 }
+
+/// Where nothing is to be undone inside a server.
+pub const UNDO_NOTHING: &str = "forget, undo nothing";
+
+/// What is said of changes of most objects.
+pub const CHANGE_IN_PLACE: (&str, &str, &str) = ("update in place", "updating", "updated");
 
 /// What is said of mounts, whatever is mounted.
 pub static MOUNT_WORDS: GuestWords = GuestWords {
@@ -66,6 +86,8 @@ pub static MOUNT_WORDS: GuestWords = GuestWords {
     made: "mounted",
     unmaking: "unmounting",
     unmade: "unmounted",
+    forget: UNDO_NOTHING,
+    change: CHANGE_IN_PLACE,
 };
 
 /// How a mount is undone, in words, if it is mounted anywhere.
@@ -108,6 +130,22 @@ pub trait GuestKind: Kind {
     fn seen(&self, applied: &Fields, attributes: &Fields, facts: &Facts) -> Fields {
         let _ = (applied, facts);
         attributes.clone()
+    }
+
+    /// Whether what was made there is there still when its server is gone: it is somewhere else.
+    fn outlives_server(&self) -> bool {
+        false
+    }
+
+    /// Undoes what is not in the guest. Called before [`GuestKind::remove`], whether the server runs or not.
+    async fn remove_elsewhere(&self, session: &Session, applied: &Fields) -> Result<(), GuestError> {
+        let _ = (session, applied);
+        Ok(())
+    }
+
+    /// Whether nothing else may be done in the server meanwhile.
+    fn takes_turns(&self) -> bool {
+        true
     }
 
     /// Makes it so, and says what it shows from now on.

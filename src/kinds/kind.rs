@@ -22,6 +22,7 @@ use jiff::Timestamp;
 
 use super::guest::GuestKind;
 use super::local::LocalKind;
+use super::look::Looker;
 use super::schema::{OnChange, RefChange, Schema};
 use crate::cloud::{CloudError, Service, Session};
 use crate::model::{Address, Fields, RemoteId, SiteIdentity, Stamp, Value};
@@ -236,6 +237,11 @@ pub trait Kind: Send + Sync + 'static {
     /// The half of it that works on this machine, if that is where its objects are.
     fn local(&self) -> Option<&'static dyn LocalKind> {
         if let Place::Local(kind) = self.place() { Some(kind) } else { None }
+    }
+
+    /// Who looks at its objects, where no service lists them and still they can be looked at.
+    fn looker(&self) -> Option<&'static dyn Looker> {
+        None
     }
 
     /// What tells a block of this kind from others of the same section.

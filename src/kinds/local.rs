@@ -10,8 +10,13 @@
 
 use std::path::Path;
 
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::guest::GuestWords;
 use super::kind::Kind;
 use crate::cloud::Session;
+use crate::dataset::gauge::Standing;
 use crate::model::{Address, Fields};
 
 /// What an operation on this machine may use.
@@ -22,6 +27,16 @@ pub struct LocalCx<'a> {
     pub session: &'a Session,
     /// The home folder, for `~`.
     pub home: Option<&'a Path>,
+    /// The stack's lineage: what is left on this machine is told apart by it.
+    pub lineage: &'a str,
+    /// What was recorded of it by the last apply.
+    pub recorded: &'a Fields,
+    /// Whether data is read back after it was written.
+    pub verify: bool,
+    /// Told how far a long operation is.
+    pub progress: &'a (dyn Fn(Standing) + Send + Sync),
+    /// Turns true when it is to stop: what is done by then is kept, and done is what can be done again.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// Why something on this machine was not done.
@@ -34,23 +49,23 @@ pub struct LocalError {
     pub hint: Option<String>,
 }
 
-/// The half of a kind whose objects are on this machine. Its operations block no longer than a few disk writes.
+/// The half of a kind whose objects are on this machine.
+#[async_trait]
 pub trait LocalKind: Kind {
     /// Makes it so, and says what it shows from now on.
     ///
     /// # Errors
     /// When it cannot be done.
-    fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError>;
+    async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError>;
 
     /// Undoes it. `applied` is what was put.
     ///
     /// # Errors
     /// When it cannot be undone.
-    fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError>;
+    async fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError>;
 
-    /// What this machine shows of an object otherwise than it is recorded.
-    fn look(&self, home: Option<&Path>, applied: &Fields) -> Fields {
-        let _ = (home, applied);
-        Fields::new()
+    /// What people call what is done with it, where that is neither creating nor deleting.
+    fn words(&self) -> Option<&'static GuestWords> {
+        None
     }
 }

@@ -4,6 +4,7 @@ pub mod attachment;
 pub mod bucket;
 pub mod bucket_mount;
 pub mod credential;
+pub mod dataset;
 pub mod flavor;
 pub mod floating_ip;
 pub mod guest;
@@ -12,6 +13,7 @@ pub mod keypair;
 pub mod kind;
 pub mod lease;
 pub mod local;
+pub mod look;
 mod metadata;
 pub mod mount;
 pub mod network;
@@ -51,6 +53,8 @@ pub static KINDS: &[&dyn Kind] = &[
     &mount::Mount,
     &bucket_mount::BucketMount,
     &script::Script,
+    &dataset::Dataset,
+    &dataset::DatasetOnServer,
     &image::Image,
     &flavor::Flavor,
 ];

@@ -113,6 +113,8 @@ pub enum Type {
     Enum(&'static [&'static str]),
     /// A size: `60GiB`, `1 TiB` or a number of GiB. Canonical: GiB, `Value::Int`.
     Size,
+    /// A number of bytes: `100MiB`, `1.5GB` or the number itself. Canonical: bytes, `Value::Int`.
+    Bytes,
     /// A span of time: `4h`, `7d`, `1h30m`. Canonical: seconds, `Value::Int`.
     Duration,
     /// A point in time: RFC 3339, seconds and offset optional (UTC). Canonical: `2026-12-01T18:00:00Z`.

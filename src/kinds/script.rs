@@ -11,7 +11,7 @@
 use async_trait::async_trait;
 
 use super::attachment::PART;
-use super::guest::{GuestCx, GuestKind, GuestWords};
+use super::guest::{CHANGE_IN_PLACE, GuestCx, GuestKind, GuestWords, UNDO_NOTHING};
 use super::kind::{DerivedPart, FieldChange, Kind, Mistake, Place, Refused, Sides, field_effect};
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::guest::{GuestError, script};
@@ -177,6 +177,8 @@ impl GuestKind for Script {
             made: "ran",
             unmaking: "removing",
             unmade: "removed",
+            forget: UNDO_NOTHING,
+            change: CHANGE_IN_PLACE,
         }
     }
 

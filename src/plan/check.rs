@@ -166,6 +166,7 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_mins(30);
 /// What people should know: leases' ends, and names that stand for another object by now.
 pub(super) fn notes(planner: &Planner<'_>) -> Vec<Note> {
     let mut notes = silent_servers(planner);
+    notes.extend(unseen(planner));
     let works = planner.actions.values().any(|action| matches!(action.verb, Verb::Create | Verb::Replace));
     for action in planner.actions.values() {
         if action.kind == "lease" && !matches!(action.verb, Verb::Create | Verb::Replace | Verb::Forget | Verb::Delete)
@@ -195,6 +196,16 @@ pub(super) fn notes(planner: &Planner<'_>) -> Vec<Note> {
         }
     }
     notes
+}
+
+/// What a look of its own could not see.
+fn unseen(planner: &Planner<'_>) -> Vec<Note> {
+    let note = |(address, why): (&Address, &String)| Note {
+        warning: true,
+        address: Some(address.clone()),
+        text: format!("it could not be looked at, so it is taken to be as recorded: {why}"),
+    };
+    planner.observed.unseen.iter().map(note).collect()
 }
 
 /// Servers that did not say what is mounted in them.

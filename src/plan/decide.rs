@@ -420,11 +420,7 @@ impl<'a> Planner<'a> {
             return self.inside(kind, record);
         }
         if kind.and_then(Kind::local).is_some() {
-            let mut attrs = record.attributes.clone();
-            let shown =
-                self.state.find(&record.kind, &record.id).and_then(|(address, _)| self.observed.here.get(address));
-            attrs.extend(shown.cloned().into_iter().flatten());
-            return Some(as_recorded(record, attrs));
+            return Some(self.looked_at(record));
         }
         let mut seen = self.observed.object(&record.site, &record.kind, &record.id).cloned()?;
         carry(&record.attributes, &mut seen.attrs);
@@ -434,9 +430,25 @@ impl<'a> Planner<'a> {
         Some(seen)
     }
 
+    /// A record with what a look of its own showed.
+    fn looked_at(&self, record: &ResourceState) -> Seen {
+        let mut attrs = record.attributes.clone();
+        let shown = self.state.find(&record.kind, &record.id).and_then(|(address, _)| self.observed.here.get(address));
+        attrs.extend(shown.cloned().into_iter().flatten());
+        if let Some(kind) = kinds::by_name(&record.kind) {
+            kind.complete(&record.applied, &mut attrs);
+        }
+        as_recorded(record, attrs)
+    }
+
     /// What the guest shows of a record: nothing where its server is gone, what is recorded where it says nothing.
     fn inside(&self, kind: &dyn GuestKind, record: &ResourceState) -> Option<Seen> {
         let server = server_of(&record.applied)?;
+        if kind.outlives_server() {
+            let guests = &self.observed.sites.get(&record.site)?.guests;
+            let undone = guests.reached && is_recorded_only(&record.attributes);
+            return (!undone).then(|| self.looked_at(record));
+        }
         let host = self.observed.object(&record.site, "server", server)?;
         if kinds::by_name("server").is_some_and(|kind| matches!(kind.readiness(host), Readiness::Ended(_))) {
             return None;

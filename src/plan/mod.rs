@@ -54,6 +54,8 @@ pub struct PlanOptions {
     pub accept_missing: bool,
     /// Believe the state instead of asking the clouds.
     pub trust_state: bool,
+    /// Read back data that was loaded, to see that it is what it was.
+    pub verify: bool,
 }
 
 /// Which protected resources may be deleted.

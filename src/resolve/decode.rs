@@ -166,6 +166,7 @@ impl Decoder<'_> {
                 Yaml::Int(size) if size > 0 => Some(Value::Int(size)),
                 _ => self.unit(node, |text| units::size(text).map(Value::Int)),
             },
+            Type::Bytes => self.unit(node, |text| units::bytes(text).map(Value::Int)),
             Type::Duration => self.unit(node, |text| units::duration(text).map(Value::Int)),
             Type::Time => self.unit(node, |text| units::time(text).map(Value::String)),
             Type::Cidr => self.unit(node, |text| units::cidr(text).map(Value::String)),

@@ -36,6 +36,36 @@ pub fn size(text: &str) -> Result<i64, Expected> {
     number.checked_mul(factor).filter(|size| *size > 0).ok_or_else(|| "a size of at least 1GiB".to_owned())
 }
 
+/// A number of bytes from `100MiB`, `1.5GB`, `4096`. Files are measured both ways, so decimal units are what they say.
+///
+/// # Errors
+/// What a number of bytes looks like.
+pub fn bytes(text: &str) -> Result<i64, Expected> {
+    let expected = || "a number of bytes such as `100MiB` or `4096`".to_owned();
+    let text = text.trim();
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let exponent = |unit: &str| match unit {
+        "" => Some(0),
+        "K" => Some(1),
+        "M" => Some(2),
+        "G" => Some(3),
+        "T" => Some(4),
+        _ => None,
+    };
+    let unit = text[number.len()..].trim();
+    let unit = unit.strip_suffix('B').unwrap_or(unit);
+    let (base, unit) = unit.strip_suffix('i').map_or((1000_i64, unit), |unit| (1024, unit));
+    let factor = exponent(unit).map(|exponent| base.pow(exponent)).ok_or_else(expected)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(expected());
+    }
+    let tenth = 10_i64.pow(u32::try_from(fraction.len()).unwrap_or_default());
+    let digits: i64 = format!("{whole}{fraction}").parse().map_err(|_| expected())?;
+    let bytes = i128::from(digits) * i128::from(factor) / i128::from(tenth);
+    i64::try_from(bytes).ok().filter(|bytes| *bytes > 0).ok_or_else(expected)
+}
+
 /// A span of time in seconds from `4h`, `7d`, `1h30m`, `1w`.
 ///
 /// # Errors

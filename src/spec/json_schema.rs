@@ -295,6 +295,7 @@ fn plain(ty: &Type) -> Vec<Json> {
         Type::Text => vec![json!({ "type": ["string", "integer"] })],
         Type::Enum(words) => vec![json!({ "enum": words })],
         Type::Size => vec![integer(1, i64::MAX), pattern(r"^\s*[0-9]+ *([GT](iB?)?)?\s*$", "60GiB")],
+        Type::Bytes => vec![integer(1, i64::MAX), pattern(r"^\s*[0-9]+(\.[0-9]+)? *([KMGT]i?B?|B)?\s*$", "100MiB")],
         Type::Duration => vec![pattern(r"^\s*([0-9]+(s|m|min|h|d|w)\s*)+$", "4h")],
         Type::Time => vec![pattern(r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}.*)?$", "2026-12-01T18:00Z")],
         Type::Cidr => vec![pattern(r"^\s*[0-9A-Fa-f:.]+/[0-9]{1,3}\s*$", "192.168.1.0/24")],

@@ -30,9 +30,6 @@ use read::{Reader, first_line};
 /// The sections that are no kind's.
 pub const SECTIONS: &[&str] = &["stack", "variables", "sites", "defaults", "outputs"];
 
-/// Sections of the language that this version does not carry out, unless a kind says it does.
-const NOT_YET: &[&str] = &["datasets"];
-
 /// Merges the files into one spec. `kinds` are the names of the kinds' sections.
 #[must_use]
 pub fn parse(loaded: &Loaded, kinds: &[&str], diagnostics: &mut Diagnostics) -> Spec {
@@ -97,12 +94,8 @@ impl Parser<'_> {
             section if self.kinds.contains(&section) => {
                 self.each(section, node, |parser, key, node| parser.block(section, key, node));
             }
-            section if NOT_YET.contains(&section) => {
-                let message = format!("`{section}` is not supported by this version");
-                self.reader.push(Diagnostic::error("not-yet-supported", key.span, message).help("remove the section"));
-            }
             section => {
-                let known = SECTIONS.iter().chain(self.kinds).chain(NOT_YET).copied();
+                let known = SECTIONS.iter().chain(self.kinds).copied();
                 let help = suggest::did_you_mean(section, known).unwrap_or_else(|| {
                     format!(
                         "the sections are {}",

@@ -230,6 +230,7 @@ impl Bench {
             at: jiff::Timestamp::UNIX_EPOCH,
             sites: BTreeMap::from([("kvm".into(), view)]),
             here: BTreeMap::new(),
+            unseen: BTreeMap::new(),
         };
         let (lineage, fresh_lineage) = (self.lineage, "ffffffffffffffff");
         recover(&Sources { desired: &desired, observed: &observed, kinds: by_name, lineage, fresh_lineage })

@@ -11,10 +11,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::kinds;
 use crate::kinds::guest::{GuestKind, GuestWords};
 use crate::kinds::kind::{Effect, FieldChange};
+use crate::kinds::local::LocalKind;
 use crate::kinds::schema::{self, Field, Schema};
-use crate::kinds::{self, Kind};
 use crate::model::{Address, Json, Value};
 use crate::plan::{Action, Mode, Plan, Reason, Report, StepOperation, Verb};
 
@@ -170,7 +171,8 @@ fn words(action: &Action) -> &'static str {
         match action.verb {
             Verb::Create => return guest.make,
             Verb::Await | Verb::Replace => return guest.again,
-            Verb::Delete if action.in_guest.is_empty() => return "forget, undo nothing",
+            Verb::Delete if action.in_guest.is_empty() && action.data_loss.is_none() => return guest.forget,
+            Verb::Update => return guest.change.0,
             Verb::Delete => return guest.unmake,
             _ => {}
         }
@@ -490,7 +492,8 @@ fn is_void(value: &Value) -> bool {
 
 /// How the kind of a resource inside a server speaks.
 fn guest_words(kind: &str) -> Option<&'static GuestWords> {
-    kinds::by_name(kind).and_then(Kind::guest).map(GuestKind::words)
+    let kind = kinds::by_name(kind)?;
+    kind.guest().map(GuestKind::words).or_else(|| kind.local().and_then(LocalKind::words))
 }
 
 /// What a step does, as `servers.node: creating…` says it, and once it is done.
@@ -499,6 +502,7 @@ pub fn step_words(operation: StepOperation, kind: &str) -> (&'static str, &'stat
     if let Some(guest) = guest_words(kind) {
         match operation {
             StepOperation::Create | StepOperation::Await => return (guest.making, guest.made),
+            StepOperation::Update => return (guest.change.1, guest.change.2),
             StepOperation::Delete => return (guest.unmaking, guest.unmade),
             _ => {}
         }

@@ -13,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::apply::Event;
+use crate::dataset::gauge::Standing;
 use crate::model::Address;
 use crate::plan::StepOperation;
 
@@ -80,6 +81,7 @@ impl Tracker {
                 Change::Nothing
             }
             Event::Waiting { address, status } => self.waiting(address, status),
+            Event::Progress { address, standing } => self.standing(address, standing),
             Event::Done { address, kind, operation, took } => self.done(address, kind, *operation, *took),
             Event::Failed { address, kind, operation, error, hint } => {
                 self.running.remove(address);
@@ -97,6 +99,16 @@ impl Tracker {
             }
             Event::Notice { text } => Change::Said(Sort::Quiet, text.clone()),
         }
+    }
+
+    /// A stage's beginning is news, and then each tenth of it.
+    fn standing(&mut self, address: &Address, standing: &Standing) -> Change {
+        let tenth = (standing.bytes * 10).checked_div(standing.bytes_total).unwrap_or_default();
+        let news = format!("{} {tenth}", standing.stage.words());
+        if self.statuses.insert(address.clone(), news.clone()).as_deref() == Some(news.as_str()) {
+            return Change::Nothing;
+        }
+        Change::Running(address.clone(), standing.to_string())
     }
 
     fn waiting(&mut self, address: &Address, status: &str) -> Change {
@@ -160,6 +172,9 @@ impl<W: Write + Send> Sink for Lines<W> {
     }
 }
 
+/// A running step of which it is not known how much there is.
+const SPINNER: &str = "{spinner:>3} {prefix}: {msg}  {elapsed}";
+
 /// How many running steps have a line of their own.
 const ROWS: usize = 12;
 
@@ -182,13 +197,26 @@ impl Bars {
         Self { tracker: Tracker::default(), styles, screen, overall, rows: HashMap::new() }
     }
 
+    /// A bar in place of the spinner, once it is known how much there is.
+    fn standing(&mut self, address: &Address, standing: &Standing) {
+        self.running(address, &standing.to_string());
+        let Some(row) = self.rows.get(address) else { return };
+        if standing.bytes_total > 0 {
+            row.set_style(bar_style("{spinner:>3} {prefix}: {bar:16} {msg}"));
+            row.set_length(standing.bytes_total);
+            row.set_position(standing.bytes.min(standing.bytes_total));
+        } else {
+            row.set_style(bar_style(SPINNER));
+        }
+    }
+
     fn running(&mut self, address: &Address, text: &str) {
         let message = printable(text).into_owned();
         if let Some(row) = self.rows.get(address) {
             row.set_message(message);
         } else if self.rows.len() < ROWS {
             let row = self.screen.insert_before(&self.overall, ProgressBar::new_spinner());
-            row.set_style(bar_style("{spinner:>3} {prefix}: {msg}  {elapsed}"));
+            row.set_style(bar_style(SPINNER));
             row.set_prefix(printable(&address.to_string()).into_owned());
             row.set_message(message);
             row.enable_steady_tick(Duration::from_millis(120));
@@ -212,6 +240,9 @@ impl Sink for Bars {
     fn event(&mut self, event: &Event) {
         if matches!(event, Event::Done { .. } | Event::Failed { .. } | Event::Skipped { .. } | Event::Pending { .. }) {
             self.overall.inc(1);
+        }
+        if let Event::Progress { address, standing } = event {
+            return self.standing(address, standing);
         }
         match self.tracker.change(event) {
             Change::Nothing => {}

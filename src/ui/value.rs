@@ -159,6 +159,7 @@ fn item_type(ty: Option<&Type>) -> Option<&Type> {
 fn int(number: i64, ty: Option<&Type>) -> String {
     match ty {
         Some(Type::Size) => size(number),
+        Some(Type::Bytes) => u64::try_from(number).map_or_else(|_| number.to_string(), crate::dataset::text::bytes),
         Some(Type::Duration) => duration(number),
         Some(Type::WordOr(_, inner)) => int(number, Some(*inner)),
         _ => number.to_string(),

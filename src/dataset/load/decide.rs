@@ -49,16 +49,16 @@ pub(super) fn decide(wanted: &[Wanted], seen: &Seen, prefix: &str, threshold: u6
         })
         .collect();
     let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
-    let foreign = foreign(seen);
+    let foreign = foreign(seen.objects.keys().map(String::as_str));
     let is_extra = |key: &&String| !keys.contains(key.as_str()) && !foreign.iter().any(|other| key.starts_with(other));
     let extra = seen.objects.keys().filter(is_extra).map(|key| format!("{prefix}{key}")).collect();
     Decided { verdicts, extra }
 }
 
 /// The prefixes below this one that are other datasets': each has a folder of the loader's.
-fn foreign(seen: &Seen) -> BTreeSet<&str> {
+pub(super) fn foreign<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let inside = format!("/{FOLDER}");
-    seen.objects.keys().filter_map(|key| key.find(&inside).map(|at| &key[..=at])).collect()
+    keys.filter_map(|key| key.find(&inside).map(|at| &key[..=at])).collect()
 }
 
 #[cfg(test)]

@@ -36,12 +36,10 @@ pub(super) struct Seen {
 
 impl Loader {
     pub(super) async fn look(&self, wanted: &[Wanted], form: &dyn Form) -> Result<Seen, LoadError> {
-        let lists = futures_util::stream::iter(self.pieces(wanted)).map(|keys| self.list(keys));
-        let objects = lists.buffer_unordered(SIDE_BY_SIDE).try_collect::<Vec<_>>();
         // Most loads find one; a look for it that finds none is one request too many.
-        let (objects, manifest) = futures_util::future::try_join(objects, self.read(MANIFEST)).await?;
+        let (objects, manifest) = futures_util::future::try_join(self.list_all(wanted), self.read(MANIFEST)).await?;
         let mut seen = Seen::default();
-        for entry in objects.into_iter().flatten() {
+        for entry in objects {
             let Some(below) = entry.key.strip_prefix(self.prefix.as_str()).map(str::to_owned) else { continue };
             seen.previous |= below == PREVIOUS;
             if !below.starts_with(super::FOLDER) {
@@ -58,11 +56,23 @@ impl Loader {
         Ok(seen)
     }
 
+    /// All that is below the prefix, in pieces cut at what is wanted.
+    pub(super) async fn list_all(&self, wanted: &[Wanted]) -> Result<Vec<Entry>, LoadError> {
+        let lists = futures_util::stream::iter(self.pieces(wanted)).map(|keys| self.list(keys));
+        let objects = lists.buffer_unordered(SIDE_BY_SIDE).try_collect::<Vec<_>>().await?;
+        Ok(objects.into_iter().flatten().collect())
+    }
+
+    /// An object's key below the prefix.
+    pub(super) fn below<'a>(&self, entry: &'a Entry) -> Option<&'a str> {
+        entry.key.strip_prefix(self.prefix.as_str())
+    }
+
     async fn list(&self, keys: Keys) -> Result<Vec<Entry>, LoadError> {
         Ok(self.store.list(&self.bucket, &keys).await?)
     }
 
-    async fn read(&self, below: &str) -> Result<Option<Vec<u8>>, LoadError> {
+    pub(super) async fn read(&self, below: &str) -> Result<Option<Vec<u8>>, LoadError> {
         match self.store.read(&self.bucket, &self.key(below), LARGEST).await {
             Ok(bytes) => Ok(Some(bytes.to_vec())),
             Err(error) if error.is_not_found() && error.parts().code.as_deref() != Some("NoSuchBucket") => Ok(None),

@@ -13,9 +13,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
+
 use crate::credential_file::{Keys, Section, Unmergeable, render};
 use crate::kinds::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
+use crate::kinds::look::{LookCx, Looker};
 use crate::kinds::schema::{NameRule, Schema, Type, attribute, field};
 use crate::model::{Fields, Value};
 
@@ -144,6 +147,10 @@ impl Kind for CredentialFile {
         Place::Local(&CredentialFile)
     }
 
+    fn looker(&self) -> Option<&'static dyn Looker> {
+        Some(&CredentialFile)
+    }
+
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
         let mut changes = diff_fields(&SCHEMA, sides);
         // What somebody took out or changed is put in again, where it was.
@@ -156,33 +163,37 @@ impl Kind for CredentialFile {
     }
 }
 
+#[async_trait]
 impl LocalKind for CredentialFile {
-    fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
+    async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
         for (path, section) in targets(want, cx.home)? {
             edit(&path, |text| section.put(text))?;
         }
         Ok(Fields::new())
     }
 
-    fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError> {
+    async fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError> {
         for (path, section) in targets(applied, cx.home)? {
             edit(&path, |text| section.take_out(text))?;
         }
         Ok(())
     }
+}
 
-    fn look(&self, home: Option<&Path>, applied: &Fields) -> Fields {
+#[async_trait]
+impl Looker for CredentialFile {
+    async fn look(&self, cx: &LookCx<'_>, applied: &Fields, _: &Fields) -> Result<Fields, String> {
         // What is not known cannot be compared, and is believed.
         if !applied.get("keys").is_some_and(Value::is_known) {
-            return Fields::new();
+            return Ok(Fields::new());
         }
         let is_there = |(path, section): &(PathBuf, Section)| {
             read(path).is_ok_and(|text| section.is_in(text.as_deref().unwrap_or_default()))
         };
-        match targets(applied, home) {
+        Ok(match targets(applied, cx.home) {
             Ok(targets) if targets.iter().all(is_there) => Fields::new(),
             _ => Fields::from([("path".to_owned(), Value::text(NOT_THERE))]),
-        }
+        })
     }
 }
 

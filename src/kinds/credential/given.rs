@@ -2,6 +2,8 @@
 //!
 //! They are read by every plan and every apply. The state remembers their digests, by which it is seen that one changed.
 
+use async_trait::async_trait;
+
 use crate::kinds::kind::{DerivedPart, Kind, Mark, Mistake, Place};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
 use crate::kinds::schema::{Field, NameRule, Schema, Type, attribute, field};
@@ -91,8 +93,9 @@ impl Kind for GivenCredential {
     }
 }
 
+#[async_trait]
 impl LocalKind for GivenCredential {
-    fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
+    async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
         let site = place(cx.session);
         let endpoint = text(want, "endpoint").map(str::to_owned).or_else(|| cx.session.s3_endpoint());
         let region = text(want, "region").or_else(|| text(&site, "region")).map(str::to_owned);
@@ -100,7 +103,7 @@ impl LocalKind for GivenCredential {
         Ok(pairs.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::text(text?)))).collect())
     }
 
-    fn remove(&self, _: &LocalCx<'_>, _: &Fields) -> Result<(), LocalError> {
+    async fn remove(&self, _: &LocalCx<'_>, _: &Fields) -> Result<(), LocalError> {
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::credential_file::Section;
 use crate::guest::{Guest, GuestError};
-use crate::kinds::guest::{GuestCx, GuestKind, GuestWords};
+use crate::kinds::guest::{CHANGE_IN_PLACE, GuestCx, GuestKind, GuestWords, UNDO_NOTHING};
 use crate::kinds::kind::{Kind, Place};
 use crate::kinds::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::model::{Address, Fields, RemoteId, Value};
@@ -92,6 +92,8 @@ impl GuestKind for CredentialOnServer {
             made: "written",
             unmaking: "taking out",
             unmade: "taken out",
+            forget: UNDO_NOTHING,
+            change: CHANGE_IN_PLACE,
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! It is made once and stays, whatever is applied, until its length, its alphabet or one of its triggers changes.
 
+use async_trait::async_trait;
+
 use crate::kinds::kind::{DerivedPart, Effect, FieldChange, Kind, Mark, Mistake, Place, Recipe, Refused, Sides};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
 use crate::kinds::schema::{Literal, NameRule, Schema, Type, attribute, field};
@@ -100,12 +102,13 @@ impl Kind for RandomSecret {
     }
 }
 
+#[async_trait]
 impl LocalKind for RandomSecret {
-    fn put(&self, _: &LocalCx<'_>, _: &Fields) -> Result<Fields, LocalError> {
+    async fn put(&self, _: &LocalCx<'_>, _: &Fields) -> Result<Fields, LocalError> {
         Ok(Fields::new())
     }
 
-    fn remove(&self, _: &LocalCx<'_>, _: &Fields) -> Result<(), LocalError> {
+    async fn remove(&self, _: &LocalCx<'_>, _: &Fields) -> Result<(), LocalError> {
         Ok(())
     }
 }

@@ -47,8 +47,12 @@ impl World {
             }
             (alias, SiteView { identity, objects: BTreeMap::new(), lookups, guests: crate::observe::Guests::default() })
         });
-        let clouds =
-            Observed { at: "2026-11-20T16:00:00Z".parse().unwrap(), sites: sites.collect(), here: BTreeMap::new() };
+        let clouds = Observed {
+            at: "2026-11-20T16:00:00Z".parse().unwrap(),
+            sites: sites.collect(),
+            here: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+        };
         let state = State::new("t", "0123456789abcdef".to_owned());
         Self { state, clouds, hidden: BTreeMap::new(), made: 0 }
     }

@@ -1,0 +1,149 @@
+//! From a dataset's flat, bound fields to a [`Delivery`].
+//!
+//! Everything that a spec says of a transform is the JSON of [`crate::dataset::Job`] by its names; here sources get their
+//! keys, and downloads the digests that were recorded. Pure.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+use url::Url;
+
+use super::{RECORDED, text};
+use crate::dataset::delivery::{Delivery, Keys, Load};
+use crate::dataset::job::{Hidden, Origin};
+use crate::dataset::recipe;
+use crate::dataset::{Job, Recorded};
+use crate::kinds::kind::is_set;
+use crate::model::{Fields, Value};
+
+/// Why fields are no delivery: what is wrong, for people.
+pub(super) type Wrong = String;
+
+/// What a dataset is made of, and where it goes. `staging` finds a dataset's folder by what the spec says, and its name.
+pub(super) fn delivery(
+    fields: &Fields,
+    recorded: &Fields,
+    staging: impl Fn(&str) -> Result<PathBuf, Wrong>,
+) -> Result<Delivery, Wrong> {
+    let mut job = job(fields, &staging)?;
+    if let Some(recorded) = recorded_of(recorded) {
+        remember(&mut job, &recorded);
+    }
+    let transfers = fields.get("transfers").and_then(Value::as_int).and_then(|number| usize::try_from(number).ok());
+    Ok(Delivery {
+        job,
+        staging: staging(text(fields, "staging_at"))?,
+        load: Load {
+            store: keys(fields)?,
+            bucket: text(fields, "bucket").to_owned(),
+            prefix: text(fields, "prefix").trim_matches('/').to_owned(),
+            transfers: transfers.unwrap_or(1),
+            delete_extra: text(fields, "extra_objects") == "delete",
+            verify: is_set(fields, "verify"),
+        },
+        keep_staging: !text(fields, "staging_at").is_empty(),
+    })
+}
+
+/// What the last load recorded.
+pub(super) fn recorded_of(attributes: &Fields) -> Option<Recorded> {
+    serde_json::from_value(attributes.get(RECORDED)?.to_plain()?).ok()
+}
+
+/// From sources to objects.
+pub(super) fn job(fields: &Fields, staging: &impl Fn(&str) -> Result<PathBuf, Wrong>) -> Result<Job, Wrong> {
+    let list = |name: &str| fields.get(name).and_then(Value::as_list).unwrap_or_default();
+    let none = Fields::new();
+    let mut sources = Vec::new();
+    for (at, source) in list("sources").iter().filter_map(Value::as_map).enumerate() {
+        let beside = |name: &str| list(name).get(at).and_then(Value::as_map).unwrap_or(&none);
+        let from = origin(source, beside("source_keys"), beside("read_from"), staging)?;
+        let mut whole = json!({ "from": from });
+        for key in ["into", "strip"] {
+            if let Some(value) = source.get(key) {
+                whole[key] = plain(value);
+            }
+        }
+        sources.push(whole);
+    }
+    let of = |name: &str| fields.get(name).map_or(Json::Null, plain);
+    let mut whole = json!({ "sources": sources, "extract": of("extract"), "transform": of("transform") });
+    if let Some(limits) = fields.get("limits") {
+        whole["limits"] = plain(limits);
+    }
+    // What serde says may repeat a value; the field's name is enough to find it.
+    serde_json::from_value(whole).map_err(|error| {
+        let text = error.to_string();
+        text.split(" at line").next().unwrap_or_default().to_owned()
+    })
+}
+
+fn origin(
+    source: &Fields,
+    keys_of: &Fields,
+    read_from: &Fields,
+    staging: &impl Fn(&str) -> Result<PathBuf, Wrong>,
+) -> Result<Json, Wrong> {
+    if source.contains_key("url") {
+        let mut url = json!({});
+        for key in ["url", "mirrors", "sha256", "size"] {
+            if let Some(value) = source.get(key) {
+                url[key] = plain(value);
+            }
+        }
+        return Ok(json!({ "url": url }));
+    }
+    if let Some(path) = source.get("path") {
+        return Ok(json!({ "path": plain(path) }));
+    }
+    let _ = (keys_of, read_from, staging);
+    Err("this source is not supported yet".to_owned())
+}
+
+/// A store by S3, where the fields have keys.
+pub(super) fn keys(fields: &Fields) -> Result<Option<Keys>, Wrong> {
+    let endpoint = text(fields, "endpoint");
+    if endpoint.is_empty() {
+        return Ok(None);
+    }
+    let url = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    Ok(Some(Keys {
+        endpoint: url.ok_or_else(|| format!("`{endpoint}` is no store's URL"))?,
+        region: text(fields, "region").to_owned(),
+        access_key: Hidden(text(fields, "access_key").to_owned()),
+        secret_key: Hidden(text(fields, "secret_key").to_owned()),
+        trusted: None,
+    }))
+}
+
+/// What the first download was holds for the later ones, as long as the source is described alike.
+fn remember(job: &mut Job, recorded: &Recorded) {
+    let now = recipe::recipe(job);
+    for (at, source) in job.sources.iter_mut().enumerate() {
+        let same = now.sources.get(at).is_some() && now.sources.get(at) == recorded.recipe.sources.get(at);
+        if let (Origin::Url(download), true) = (&mut source.from, same) {
+            download.recorded = recorded.sources.get(at).and_then(|seen| seen.sha256);
+        }
+    }
+}
+
+/// A value as JSON, secrets in clear: it goes to the job and nowhere else.
+fn plain(value: &Value) -> Json {
+    match value {
+        Value::List(items) => Json::Array(items.iter().map(plain).collect()),
+        Value::Map(fields) => {
+            let known = fields.iter().filter(|(_, value)| !value.is_null());
+            Json::Object(known.map(|(key, value)| (key.clone(), plain(value))).collect())
+        }
+        Value::Secret(secret) => secret.expose().map_or(Json::Null, Json::from),
+        other => other.to_plain().unwrap_or(Json::Null),
+    }
+}
+
+/// A folder of this machine that is the user's own: `~/…` is below the home folder.
+pub(super) fn located(path: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
+    match path.strip_prefix("~/") {
+        None => Ok(PathBuf::from(path)),
+        Some(rest) => home.map(|home| home.join(rest)).ok_or_else(|| format!("{path}: there is no home folder")),
+    }
+}

@@ -1,0 +1,179 @@
+//! Datasets that are made on this machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::delivery::{delivery, keys, located};
+use super::look::Look;
+use super::table::LOCAL;
+use super::{RECORDED, WHOLE, location, text};
+use crate::cloud::Session;
+use crate::dataset::Watch;
+use crate::dataset::delivery::{Delivered, deliver};
+use crate::dataset::gauge::Gauge;
+use crate::dataset::load::{LoadError, Place as Target, unload};
+use crate::dataset::text::{bytes, thousands};
+use crate::kinds::guest::GuestWords;
+use crate::kinds::kind::{DerivedPart, Kind, Mistake, Place, Seen, is_set};
+use crate::kinds::local::{LocalCx, LocalError, LocalKind};
+use crate::kinds::look::Looker;
+use crate::kinds::schema::Schema;
+use crate::model::{Address, Fields, Value};
+use crate::object::{ObjectError, Store};
+
+/// A dataset that is made here.
+pub struct Dataset;
+
+/// How often it is told how far it is.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// What is said of datasets.
+pub(super) static WORDS: GuestWords = GuestWords {
+    make: "load",
+    again: "load again",
+    unmake: "delete",
+    making: "loading",
+    made: "loaded",
+    unmaking: "removing",
+    unmade: "removed",
+    forget: "forget, leave its objects in the bucket",
+    change: ("load again", "loading", "loaded"),
+};
+
+impl Kind for Dataset {
+    fn schema(&self) -> &'static Schema {
+        &LOCAL
+    }
+
+    fn place(&self) -> Place {
+        Place::Local(&Dataset)
+    }
+
+    fn looker(&self) -> Option<&'static dyn Looker> {
+        Some(&Look { here: true })
+    }
+
+    fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
+        super::check(fields, mistakes);
+    }
+
+    fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        super::derive(fields);
+        Vec::new()
+    }
+
+    fn complete(&self, applied: &Fields, attrs: &mut Fields) {
+        super::complete(applied, attrs);
+    }
+
+    fn data_loss(&self, live: &Seen) -> Option<String> {
+        super::data_loss(live)
+    }
+}
+
+#[async_trait]
+impl LocalKind for Dataset {
+    async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
+        let wrong = |message| LocalError { message, hint: None };
+        let own = |path: &str| match path {
+            "" => staging(cx),
+            path => located(path, cx.home),
+        };
+        let mut delivery = delivery(want, cx.recorded, own).map_err(wrong)?;
+        delivery.load.verify |= cx.verify;
+        let store = store(cx.session, want).map_err(|error| refused(&error))?;
+        let gauge = Arc::new(Gauge::default());
+        let watch: Arc<dyn Watch> = Arc::clone(&gauge) as Arc<dyn Watch>;
+        let work = deliver(&delivery, &store, &watch);
+        tokio::pin!(work);
+        let mut ticks = tokio::time::interval(EVERY);
+        let mut stop = cx.stop.clone();
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                _ = ticks.tick() => (cx.progress)(gauge.standing()),
+                // A sender that is gone asks for nothing more.
+                Ok(()) = stop.changed() => gauge.stop(),
+            }
+        };
+        (cx.progress)(gauge.standing());
+        let delivered =
+            done.map_err(|error| LocalError { message: error.to_string(), hint: error.hint().map(str::to_owned) })?;
+        Ok(shown(want, &delivered))
+    }
+
+    async fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError> {
+        remove(cx.session, applied)
+            .await
+            .map_err(|error| LocalError { message: error.to_string(), hint: error.hint().map(str::to_owned) })
+    }
+
+    fn words(&self) -> Option<&'static GuestWords> {
+        Some(&WORDS)
+    }
+}
+
+/// The folder of a dataset for which the spec names none.
+fn staging(cx: &LocalCx<'_>) -> Result<PathBuf, String> {
+    let cache = located("~/.cache/anole/datasets", cx.home)?;
+    let lineage: String = cx.lineage.chars().take(8).collect();
+    Ok(cache.join(format!("{lineage}-{}", cx.address.to_string().trim_start_matches("datasets."))))
+}
+
+/// The store that a dataset goes to: by its keys, or by the site's sign-in.
+pub(super) fn store(session: &Session, fields: &Fields) -> Result<Store, ObjectError> {
+    // What runs in this process has no address to speak S3 to; its sign-in opens the same buckets.
+    match keys(fields) {
+        Ok(Some(keys)) if !session.is_in_process() => keys.store(),
+        _ => Store::swift(session),
+    }
+}
+
+/// What the state remembers, and what references may name.
+pub(super) fn shown(want: &Fields, delivered: &Delivered) -> Fields {
+    let count = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    let recorded = serde_json::to_value(&delivered.recorded).unwrap_or_default();
+    Fields::from([
+        ("objects".to_owned(), count(delivered.recorded.objects)),
+        ("bytes".to_owned(), count(delivered.recorded.bytes)),
+        ("location".to_owned(), Value::text(location(want))),
+        ("content".to_owned(), Value::text(WHOLE)),
+        (RECORDED.to_owned(), Value::from_plain(&recorded)),
+    ])
+}
+
+/// Lets go of what was loaded; its objects go only with `force_destroy`.
+pub(super) async fn remove(session: &Session, applied: &Fields) -> Result<(), LoadError> {
+    if !is_set(applied, "force_destroy") {
+        return Ok(());
+    }
+    let place = Target {
+        store: store(session, applied)?,
+        bucket: text(applied, "bucket").to_owned(),
+        prefix: text(applied, "prefix").to_owned(),
+    };
+    match unload(&place).await {
+        Err(LoadError::Store(error)) if error.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn refused(error: &ObjectError) -> LocalError {
+    LocalError { message: error.to_string(), hint: error.parts().hint.clone() }
+}
+
+/// What deleting it loses.
+pub(super) fn lost(live: &Fields) -> Option<String> {
+    let number = |key: &str| {
+        let number = live.get(key).and_then(Value::as_int);
+        number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+    };
+    let objects = number("objects");
+    (is_set(live, "force_destroy") && objects > 0).then(|| {
+        let noun = if objects == 1 { "object" } else { "objects" };
+        format!("{} {noun} of {}, {} in all", thousands(objects), text(live, "location"), bytes(number("bytes")))
+    })
+}
