@@ -148,27 +148,9 @@ pub async fn deliver(delivery: &Delivery, store: &Store, watch: &Arc<dyn Watch>)
     };
     watch.tell(Progress::Stage(super::Stage::Load));
     let (began, before) = (Instant::now(), store.request_count());
-    let report = load::load(&place, &wanted, &prepared, options, Arc::new(Loading(Arc::clone(watch)))).await?;
+    let report = load::load(&place, &wanted, &prepared.manifest(Vec::new()), options, Arc::clone(watch)).await?;
     let kept = delivery.keep_staging;
     super::blocking(move || if kept { staging.tidy() } else { staging.clear() }).await?;
     let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
     Ok(Delivered { recorded: prepared.recorded(), report, seconds, requests: store.request_count() - before })
-}
-
-/// The loader's events as progress.
-struct Loading(Arc<dyn Watch>);
-
-impl load::Watch for Loading {
-    fn tell(&self, event: load::Event) {
-        self.0.tell(match event {
-            load::Event::Total { objects, bytes } => Progress::Total { objects, bytes },
-            load::Event::Bytes(bytes) => Progress::Bytes(bytes),
-            load::Event::Object(_) => Progress::Objects(1),
-            load::Event::Deleted(_) | load::Event::Verified(_) => return,
-        });
-    }
-
-    fn stopped(&self) -> bool {
-        self.0.stopped()
-    }
 }

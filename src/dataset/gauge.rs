@@ -101,6 +101,8 @@ impl Stage {
             Self::Transform => "transforming",
             Self::Digest => "taking digests",
             Self::Load => "loading",
+            Self::Verify => "reading back",
+            Self::Delete => "deleting",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The loader: makes what is below a prefix of a bucket what is wanted there, and says so in a manifest.
 //!
 //! In: the objects that are wanted, each with size, SHA-256 and content that can be opened again; a bucket and a prefix;
-//! the form of the manifest. Out: a [`Report`], or the first thing that went wrong, with the object's name.
+//! the manifest, but for its objects. Out: a [`Report`], or the first thing that went wrong, with the object's name.
 //!
 //! ```text
 //! look ──▶ decide ──▶ check ──▶ invalidate ──▶ send ──▶ verify ──▶ delete extra ──▶ tidy ──▶ write the manifest
@@ -23,12 +23,14 @@
 //! - One load at a time has a prefix: who calls sees to that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use super::content::Object;
+use super::manifest::{Difference, Listed, Manifest};
+use super::{Progress, Stage, Watch};
 use crate::object::{Content, ObjectError, PutOptions, Store, Upload, Victim};
 
 mod audit;
@@ -57,62 +59,6 @@ pub const SHA256: &str = "sha256";
 
 /// How many requests that delete are under way at a time.
 const DELETIONS: usize = 8;
-
-/// A SHA-256.
-pub type Digest = [u8; 32];
-
-/// Content that can be read as often as it is needed.
-pub trait Open: Send + Sync {
-    /// Its bytes from an offset on. Blocking.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>>;
-
-    /// What it is, for people: a path, or an archive and its entry.
-    fn origin(&self) -> String;
-}
-
-/// An object that is wanted.
-#[derive(Clone)]
-pub struct Wanted {
-    /// Its key below the prefix.
-    pub key: String,
-    /// Its length in bytes.
-    pub size: u64,
-    /// The SHA-256 of its content.
-    pub sha256: Digest,
-    /// Its content.
-    pub content: Arc<dyn Open>,
-}
-
-/// An object as a manifest lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its key below the prefix.
-    pub key: String,
-    /// Its length in bytes.
-    pub size: u64,
-    /// The SHA-256 of its content.
-    pub sha256: Digest,
-    /// What the store calls this content.
-    pub etag: String,
-}
-
-/// The form of the manifest: its bytes to objects and back.
-pub trait Form: Send + Sync {
-    /// What a manifest lists.
-    ///
-    /// # Errors
-    /// Why it cannot be read. It is then as if there were none.
-    fn read(&self, bytes: &[u8]) -> Result<Vec<Listed>, String>;
-
-    /// The manifest of these objects, sorted by key. The same objects give the same bytes.
-    ///
-    /// # Errors
-    /// Why it cannot be made.
-    fn write(&self, objects: &[Listed]) -> Result<Vec<u8>, String>;
-}
 
 /// Where the objects go.
 #[derive(Debug, Clone)]
@@ -155,37 +101,6 @@ impl Default for Options {
     }
 }
 
-/// What happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// So much is to be sent.
-    Total {
-        /// Objects.
-        objects: u64,
-        /// Bytes.
-        bytes: u64,
-    },
-    /// So many bytes more are there, sent now or before an interruption.
-    Bytes(u64),
-    /// This object is there.
-    Object(String),
-    /// So many extra objects more are gone.
-    Deleted(u64),
-    /// This object was read back and is as it was sent.
-    Verified(String),
-}
-
-/// Who is told how far it is, and asked whether to stop. Called from several threads, often.
-pub trait Watch: Send + Sync {
-    /// Something happened.
-    fn tell(&self, event: Event);
-
-    /// Whether to stop: what is there is kept, and the next load carries on.
-    fn stopped(&self) -> bool {
-        false
-    }
-}
-
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -201,21 +116,6 @@ pub struct Report {
     pub deleted: u64,
     /// How many unfinished uploads were given up.
     pub aborted: u64,
-}
-
-/// How what is there differs from what is wanted, for a plan.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// How many objects are wanted.
-    pub wanted: u64,
-    /// How many are not there.
-    pub missing: u64,
-    /// How many are there with another content, or may be.
-    pub changed: u64,
-    /// How many are there and not wanted.
-    pub extra: u64,
-    /// Whether there is no manifest: a load was interrupted, or there was none.
-    pub unfinished: bool,
 }
 
 /// Why a load failed.
@@ -301,7 +201,7 @@ impl Loader {
         if self.watch.stopped() { Err(LoadError::Stopped) } else { Ok(()) }
     }
 
-    fn of(&self, wanted: &Wanted, source: ObjectError) -> LoadError {
+    fn of(&self, wanted: &Object, source: ObjectError) -> LoadError {
         LoadError::Object { key: self.key(&wanted.key), origin: wanted.content.origin(), source }
     }
 }
@@ -315,15 +215,15 @@ fn kib(bytes: u64) -> usize {
 ///
 /// # Errors
 /// When the bucket cannot be listed, or what is wanted cannot be.
-pub async fn compare(place: &Place, wanted: &[Wanted], form: &dyn Form) -> Result<Difference, LoadError> {
+pub async fn compare(place: &Place, wanted: &[Object]) -> Result<Difference, LoadError> {
     let sorted = sorted(wanted)?;
     let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
-    let seen = loader.look(&sorted, form).await?;
+    let seen = loader.look(&sorted).await?;
     let decided = decide::decide(&sorted, &seen, &loader.prefix, loader.options.threshold);
     let count = |test: fn(&decide::Verdict) -> bool| decided.verdicts.iter().filter(|one| test(one)).count() as u64;
     Ok(Difference {
         wanted: sorted.len() as u64,
-        missing: count(|one| matches!(one, decide::Verdict::Missing)),
+        added: count(|one| matches!(one, decide::Verdict::Missing)),
         changed: count(|one| matches!(one, decide::Verdict::Other | decide::Verdict::Unsure)),
         extra: decided.extra.len() as u64,
         unfinished: !seen.complete,
@@ -333,23 +233,23 @@ pub async fn compare(place: &Place, wanted: &[Wanted], form: &dyn Form) -> Resul
 struct Unwatched;
 
 impl Watch for Unwatched {
-    fn tell(&self, _: Event) {}
+    fn tell(&self, _: Progress) {}
 }
 
-/// Makes what is below the prefix what is wanted.
+/// Makes what is below the prefix what is wanted. `of` is the manifest, but for its objects.
 ///
 /// # Errors
 /// The first thing that went wrong; there is no manifest then, unless nothing was changed yet. What was sent is kept.
 pub async fn load(
     place: &Place,
-    wanted: &[Wanted],
-    form: &dyn Form,
+    wanted: &[Object],
+    of: &Manifest,
     options: Options,
     watch: Arc<dyn Watch>,
 ) -> Result<Report, LoadError> {
     let sorted = sorted(wanted)?;
     let loader = Arc::new(Loader::new(place, options, watch));
-    let seen = loader.look(&sorted, form).await?;
+    let seen = loader.look(&sorted).await?;
     let mut report = Report { wanted: sorted.len() as u64, ..Report::default() };
     let decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
     let extra = if options.delete_extra { decided.extra } else { Vec::new() };
@@ -382,12 +282,12 @@ pub async fn load(
     if changing || !seen.complete {
         report.aborted = loader.tidy(&sorted).await?;
     }
-    loader.finish(&sorted, &etags, (&seen, changing), form).await?;
+    loader.finish(&sorted, &etags, (&seen, changing), of).await?;
     Ok(report)
 }
 
 /// What is wanted, by key; refused where it cannot be.
-fn sorted(wanted: &[Wanted]) -> Result<Arc<[Wanted]>, LoadError> {
+fn sorted(wanted: &[Object]) -> Result<Arc<[Object]>, LoadError> {
     let mut sorted = wanted.to_vec();
     sorted.sort_by(|one, other| one.key.cmp(&other.key));
     for pair in sorted.windows(2) {
@@ -418,8 +318,13 @@ impl Loader {
 
     async fn delete_extra(&self, extra: &[String]) -> Result<u64, LoadError> {
         self.go_on()?;
+        if extra.is_empty() {
+            return Ok(0);
+        }
         let victims: Vec<_> = extra.iter().map(Victim::object).collect();
-        let tell = |count: usize| self.watch.tell(Event::Deleted(count as u64));
+        self.watch.tell(Progress::Stage(Stage::Delete));
+        self.watch.tell(Progress::Total { objects: victims.len() as u64, bytes: 0 });
+        let tell = |count: usize| self.watch.tell(Progress::Objects(count as u64));
         self.store.delete(&self.bucket, &victims, DELETIONS, &tell).await?;
         Ok(victims.len() as u64)
     }
@@ -427,18 +332,18 @@ impl Loader {
     /// Writes the manifest, if it is not there as it should be, and lets go of the one before.
     async fn finish(
         &self,
-        wanted: &[Wanted],
+        wanted: &[Object],
         etags: &BTreeMap<usize, String>,
         (seen, invalid): (&Seen, bool),
-        form: &dyn Form,
+        of: &Manifest,
     ) -> Result<(), LoadError> {
         let listed = wanted.iter().enumerate().map(|(at, object)| {
             let missing = || LoadError::Manifest(format!("`{}` is not there", object.key));
             let etag = etags.get(&at).cloned().ok_or_else(missing)?;
-            Ok(Listed { key: object.key.clone(), size: object.size, sha256: object.sha256, etag })
+            Ok(Listed::of(object, Some(etag).filter(|etag| !etag.is_empty())))
         });
-        let listed = listed.collect::<Result<Vec<_>, LoadError>>()?;
-        let bytes = form.write(&listed).map_err(LoadError::Manifest)?;
+        let manifest = Manifest { objects: listed.collect::<Result<Vec<_>, LoadError>>()?, ..of.clone() };
+        let bytes = manifest.bytes().map_err(|error| LoadError::Manifest(error.to_string()))?;
         if invalid || !seen.complete || seen.manifest.as_deref() != Some(bytes.as_slice()) {
             self.go_on()?;
             let options = PutOptions {
@@ -456,7 +361,7 @@ impl Loader {
 
     /// The unfinished uploads that are this dataset's: those of wanted keys, and with extra objects deleted, all below
     /// the prefix.
-    async fn own_uploads(&self, wanted: &[Wanted]) -> Result<Vec<Upload>, LoadError> {
+    async fn own_uploads(&self, wanted: &[Object]) -> Result<Vec<Upload>, LoadError> {
         let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
         let mut uploads = match self.store.uploads(&self.bucket, &self.prefix).await {
             Err(error) if error.kind() == crate::object::ObjectErrorKind::Unsupported => Vec::new(),
@@ -470,7 +375,7 @@ impl Loader {
     }
 
     /// Gives up the uploads that no object is made of. By Swift those are also the parts of objects that are gone.
-    async fn tidy(&self, wanted: &[Wanted]) -> Result<u64, LoadError> {
+    async fn tidy(&self, wanted: &[Object]) -> Result<u64, LoadError> {
         let open = self.own_uploads(wanted).await?;
         for upload in &open {
             self.store.abort(upload).await?;

@@ -59,17 +59,20 @@ pub struct Listed {
     pub etag: Option<String>,
 }
 
-/// How what is wanted differs from what a manifest lists; by the places in what is wanted, and by keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How what is wanted differs from what is there, or from what a manifest lists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// The objects that are wanted and not listed, by their place.
-    pub added: Vec<usize>,
-    /// Those that are listed with another content, by their place.
-    pub changed: Vec<usize>,
-    /// The keys that are listed and not wanted.
-    pub extra: Vec<String>,
-    /// How many are wanted.
-    pub wanted: usize,
+    /// How many objects are wanted.
+    pub wanted: u64,
+    /// How many of them are not there.
+    pub added: u64,
+    /// How many are there with another content, or may be.
+    pub changed: u64,
+    /// How many are there and not wanted.
+    pub extra: u64,
+    /// Whether there is no manifest: a load was interrupted, or there was none.
+    #[serde(default)]
+    pub unfinished: bool,
 }
 
 impl Manifest {
@@ -128,16 +131,15 @@ impl Manifest {
     pub fn compare<'a>(&self, wanted: impl IntoIterator<Item = &'a Object>) -> Difference {
         let mut listed: HashMap<&str, &Listed> = self.objects.iter().map(|one| (one.key.as_str(), one)).collect();
         let mut difference = Difference::default();
-        for (at, object) in wanted.into_iter().enumerate() {
+        for object in wanted {
             difference.wanted += 1;
             match listed.remove(object.key.as_str()) {
-                None => difference.added.push(at),
-                Some(one) if one.sha256 != object.sha256 || one.size != object.size => difference.changed.push(at),
+                None => difference.added += 1,
+                Some(one) if one.sha256 != object.sha256 || one.size != object.size => difference.changed += 1,
                 Some(_) => {}
             }
         }
-        difference.extra = listed.into_keys().map(str::to_owned).collect();
-        difference.extra.sort();
+        difference.extra = listed.len() as u64;
         difference
     }
 }
@@ -156,17 +158,17 @@ impl Listed {
 }
 
 impl Difference {
-    /// Whether nothing differs.
+    /// Whether all is as it should be.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty() && self.extra.is_empty()
+        self.added == 0 && self.changed == 0 && self.extra == 0 && !self.unfinished
     }
 }
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (added, changed, extra) = (self.added.len() as u64, self.changed.len() as u64, self.extra.len() as u64);
-        let wanted = thousands(self.wanted as u64);
+        let Self { added, changed, extra, .. } = *self;
+        let wanted = thousands(self.wanted);
         let mut parts = Vec::new();
         if changed > 0 {
             parts.push(format!("{} of {wanted} objects changed", thousands(changed)));
@@ -179,6 +181,9 @@ impl std::fmt::Display for Difference {
         }
         if extra > 0 {
             parts.push(format!("{} more are there that are not wanted", thousands(extra)));
+        }
+        if self.unfinished {
+            parts.push("no manifest says that all is there".to_owned());
         }
         match parts.is_empty() {
             true => write!(f, "{wanted} objects, all as they should be"),
@@ -235,11 +240,11 @@ mod tests {
         assert!(old.compare(&same).is_empty());
         insta::assert_snapshot!(old.compare(&same), @"3 objects, all as they should be");
         let changed = [object("a", "1"), object("b", "X"), object("c", "3")];
-        assert_eq!(old.compare(&changed).changed, [1]);
+        assert_eq!(old.compare(&changed), Difference { wanted: 3, changed: 1, ..Difference::default() });
         insta::assert_snapshot!(old.compare(&changed), @"1 of 3 objects changed");
         let all = [object("a", "X"), object("d", "4")];
         let difference = old.compare(&all);
-        assert_eq!((difference.added.clone(), difference.extra.clone()), (vec![1], vec!["b".into(), "c".into()]));
+        assert_eq!((difference.added, difference.extra), (1, 2));
         insta::assert_snapshot!(difference, @"1 of 2 objects changed, 1 are new, 2 more are there that are not wanted");
     }
 }

@@ -32,7 +32,6 @@
 //! **Architecture Invariant:** the same source and the same transforms give the same objects, byte for byte.
 
 mod content;
-mod deliver;
 pub mod delivery;
 mod digest;
 mod download;
@@ -114,6 +113,10 @@ pub enum Stage {
     Digest,
     /// Objects are loaded.
     Load,
+    /// Objects are read back.
+    Verify,
+    /// Objects that are not wanted are deleted.
+    Delete,
 }
 
 /// A dataset that is ready to be loaded.
@@ -252,6 +255,14 @@ impl Prepared {
         watch.tell(Progress::Stage(Stage::Digest));
         watch.tell(Progress::Total { objects: self.entries.len() as u64, bytes: self.bytes() });
         Objects::of(Arc::clone(&self.entries), Arc::clone(&self.digests), Arc::clone(watch))
+    }
+
+    /// All objects, with their digests, as a load wants them. Blocking.
+    ///
+    /// # Errors
+    /// The first content that cannot be read, or is not as long as declared.
+    pub fn wanted(&self, watch: &Arc<dyn Watch>) -> Result<Vec<Object>, DatasetError> {
+        self.objects(watch).collect()
     }
 
     /// The manifest that says that these objects are there.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::{Digest, FOLDER, LoadError, Loader, MANIFEST, Open, Options, PREVIOUS, Place, Unwatched, Wanted, decide};
-use crate::dataset::Manifest;
+use super::{FOLDER, LoadError, Loader, MANIFEST, Options, PREVIOUS, Place, Unwatched, decide};
+use crate::dataset::{Content, Manifest, Object, Open, Reader};
 use crate::object::Victim;
 
 /// What was found.
@@ -41,12 +41,16 @@ pub enum Reading {
 struct Elsewhere;
 
 impl Open for Elsewhere {
-    fn open(&self, _: u64) -> io::Result<Box<dyn io::Read + Send>> {
+    fn open(&self, _: u64) -> io::Result<Reader> {
         Err(io::Error::other("it is in the bucket only"))
     }
 
     fn origin(&self) -> String {
         "the bucket".to_owned()
+    }
+
+    fn identity(&self) -> Option<String> {
+        None
     }
 }
 
@@ -64,11 +68,11 @@ pub async fn audit(place: &Place, reading: Reading) -> Result<Audit, LoadError> 
         }
     }
     let listed = audit.manifest.as_ref().map(|manifest| manifest.objects.as_slice()).unwrap_or_default();
-    let wanted: Vec<Wanted> = listed
+    let wanted: Vec<Object> = listed
         .iter()
         .map(|object| {
-            let sha256: Digest = *object.sha256.as_bytes();
-            Wanted { key: object.key.clone(), size: object.size, sha256, content: Arc::new(Elsewhere) }
+            let content = Content::Other(Arc::new(Elsewhere));
+            Object { key: object.key.clone(), size: object.size, sha256: object.sha256, content }
         })
         .collect();
     let objects = loader.list_all(&wanted).await?;
@@ -88,7 +92,7 @@ pub async fn audit(place: &Place, reading: Reading) -> Result<Audit, LoadError> 
     audit.missing = (etags.len() - there.len()) as u64;
     audit.changed = there.values().filter(|same| !**same).count() as u64;
     if reading == Reading::Back {
-        let wanted: Arc<[Wanted]> = wanted.into();
+        let wanted: Arc<[Object]> = wanted.into();
         let whole = wanted.iter().enumerate().filter(|(_, object)| there.get(&object.key) == Some(&true));
         let places = whole.map(|(at, _)| (at, String::new())).collect();
         audit.changed += loader.read_back(&wanted, &places).await?.len() as u64;

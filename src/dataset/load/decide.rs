@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::look::Seen;
-use super::{FOLDER, Wanted};
+use super::{FOLDER, Object};
 
 /// What is known of a wanted object without reading its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) struct Decided {
 
 /// Compares what is wanted with what is there. An object larger than `threshold` may be listed with another size than
 /// it has: Swift lists the size of its manifest.
-pub(super) fn decide(wanted: &[Wanted], seen: &Seen, prefix: &str, threshold: u64) -> Decided {
+pub(super) fn decide(wanted: &[Object], seen: &Seen, prefix: &str, threshold: u64) -> Decided {
     let verdicts = wanted
         .iter()
         .map(|object| {
@@ -39,7 +39,7 @@ pub(super) fn decide(wanted: &[Wanted], seen: &Seen, prefix: &str, threshold: u6
                 return Verdict::Other;
             }
             // The entity tag says that the object still has the content that it had when it was listed.
-            match seen.known.get(&object.key).filter(|known| known.etag == entry.etag && !known.etag.is_empty()) {
+            match seen.known.get(&object.key).filter(|known| known.etag.as_ref() == Some(&entry.etag)) {
                 Some(known) if known.sha256 == object.sha256 && known.size == object.size => {
                     Verdict::Kept(entry.etag.clone())
                 }
@@ -63,27 +63,15 @@ pub(super) fn foreign<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeSet<&'a s
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Arc;
-
-    use super::super::{Listed, Open};
+    use super::super::Listed;
     use super::*;
+    use crate::dataset::{Content, Sha256};
     use crate::object::Entry;
 
-    struct Nothing;
-
-    impl Open for Nothing {
-        fn open(&self, _: u64) -> io::Result<Box<dyn io::Read + Send>> {
-            Err(io::Error::other("no content is read to decide"))
-        }
-
-        fn origin(&self) -> String {
-            "nothing".to_owned()
-        }
-    }
-
-    fn wanted(key: &str, size: u64, digest: u8) -> Wanted {
-        Wanted { key: key.into(), size, sha256: [digest; 32], content: Arc::new(Nothing) }
+    fn wanted(key: &str, size: u64, digest: u8) -> Object {
+        // No content is read to decide.
+        let content = Content::File(std::path::Path::new("/nothing").into());
+        Object { key: key.into(), size, sha256: Sha256::from([digest; 32]), content }
     }
 
     fn seen(objects: &[(&str, u64, &str)], known: &[(&str, u64, u8, &str)]) -> Seen {
@@ -91,8 +79,8 @@ mod tests {
         let listed = |key: &str, size, digest, etag: &str| Listed {
             key: key.into(),
             size,
-            sha256: [digest; 32],
-            etag: etag.into(),
+            sha256: Sha256::from([digest; 32]),
+            etag: Some(etag.into()),
         };
         Seen {
             objects: objects.iter().map(|(key, size, etag)| ((*key).into(), entry(key, *size, etag))).collect(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::{Form, Listed, LoadError, Loader, MANIFEST, PREVIOUS, Wanted};
+use super::{Listed, LoadError, Loader, MANIFEST, Manifest, Object, PREVIOUS};
 use crate::object::{Entry, Keys};
 
 /// How many objects S3 lists at a time.
@@ -35,7 +35,7 @@ pub(super) struct Seen {
 }
 
 impl Loader {
-    pub(super) async fn look(&self, wanted: &[Wanted], form: &dyn Form) -> Result<Seen, LoadError> {
+    pub(super) async fn look(&self, wanted: &[Object]) -> Result<Seen, LoadError> {
         // Most loads find one; a look for it that finds none is one request too many.
         let (objects, manifest) = futures_util::future::try_join(self.list_all(wanted), self.read(MANIFEST)).await?;
         let mut seen = Seen::default();
@@ -46,18 +46,18 @@ impl Loader {
                 seen.objects.insert(below, entry);
             }
         }
-        let mut listed = manifest.as_deref().and_then(|bytes| read(form, bytes));
+        let mut listed = manifest.as_deref().and_then(|bytes| read(bytes));
         seen.complete = listed.is_some();
         seen.manifest = manifest;
         if listed.is_none() && seen.previous {
-            listed = self.read(PREVIOUS).await?.as_deref().and_then(|bytes| read(form, bytes));
+            listed = self.read(PREVIOUS).await?.as_deref().and_then(|bytes| read(bytes));
         }
         seen.known = listed.unwrap_or_default().into_iter().map(|one| (one.key.clone(), one)).collect();
         Ok(seen)
     }
 
     /// All that is below the prefix, in pieces cut at what is wanted.
-    pub(super) async fn list_all(&self, wanted: &[Wanted]) -> Result<Vec<Entry>, LoadError> {
+    pub(super) async fn list_all(&self, wanted: &[Object]) -> Result<Vec<Entry>, LoadError> {
         let lists = futures_util::stream::iter(self.pieces(wanted)).map(|keys| self.list(keys));
         let objects = lists.buffer_unordered(SIDE_BY_SIDE).try_collect::<Vec<_>>().await?;
         Ok(objects.into_iter().flatten().collect())
@@ -81,7 +81,7 @@ impl Loader {
     }
 
     /// The prefix in pieces.
-    fn pieces(&self, wanted: &[Wanted]) -> Vec<Keys> {
+    fn pieces(&self, wanted: &[Object]) -> Vec<Keys> {
         let pages = wanted.len().div_ceil(PAGE).max(1);
         let piece = pages.div_ceil(SIDE_BY_SIDE * 2) * PAGE;
         // The manifest is the first on the first page.
@@ -96,6 +96,8 @@ impl Loader {
 }
 
 /// What a manifest lists; one that cannot be read is as none, and the log says why.
-fn read(form: &dyn Form, bytes: &[u8]) -> Option<Vec<Listed>> {
-    form.read(bytes).inspect_err(|why| tracing::warn!("the manifest in the bucket is not used: {why}")).ok()
+fn read(bytes: &[u8]) -> Option<Vec<Listed>> {
+    let read =
+        Manifest::parse(bytes).inspect_err(|why| tracing::warn!("the manifest in the bucket is not used: {why}"));
+    Some(read.ok()?.objects)
 }

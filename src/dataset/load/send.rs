@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 
 use super::decide::Verdict;
 use super::look::Seen;
-use super::{Event, LoadError, Loader, Report, SHA256, Wanted, kib};
+use super::{LoadError, Loader, Object, Report, SHA256, kib};
+use crate::dataset::{Progress, Stage};
 use crate::hex;
 use crate::object::{Content, ObjectError, ObjectErrorKind, Part, PutOptions, Upload};
 
@@ -37,15 +38,15 @@ pub(super) fn md5(bytes: &[u8]) -> [u8; 16] {
     Md5::digest(bytes).into()
 }
 
-fn local(wanted: &Wanted, message: impl Into<String>) -> ObjectError {
+fn local(wanted: &Object, message: impl Into<String>) -> ObjectError {
     ObjectError::local(wanted.content.origin(), message)
 }
 
-fn changed(wanted: &Wanted) -> ObjectError {
+fn changed(wanted: &Object) -> ObjectError {
     local(wanted, "it is not what it was when its digest was taken").hint("nothing may write there while it is loaded")
 }
 
-fn mismatch(loader: &Loader, wanted: &Wanted, got: &str) -> ObjectError {
+fn mismatch(loader: &Loader, wanted: &Object, got: &str) -> ObjectError {
     let request = format!("PUT {}/{}", loader.bucket, loader.key(&wanted.key));
     let message = format!("it arrived as something else: the store calls it {got}");
     ObjectError::new(ObjectErrorKind::Mismatch, loader.store.host(), request, message)
@@ -58,19 +59,21 @@ fn is_md5(etag: &str) -> bool {
 
 /// Blocking work, off the threads that serve connections.
 async fn blocking<T: Send + 'static>(
-    wanted: &Wanted,
+    wanted: &Object,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ObjectError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| local(wanted, format!("reading it failed: {error}")))
 }
 
 /// The whole of a small object, with its MD5. It has the SHA-256 that is wanted, or this is an error.
-fn read_whole(wanted: &Wanted) -> Result<(Bytes, [u8; 16]), ObjectError> {
+fn read_whole(wanted: &Object) -> Result<(Bytes, [u8; 16]), ObjectError> {
     let broken = |error: std::io::Error| local(wanted, error.to_string());
     let mut bytes = Vec::with_capacity(usize::try_from(wanted.size).unwrap_or_default());
-    let reader = wanted.content.open(0).map_err(broken)?;
+    let reader = wanted.open(0).map_err(broken)?;
     reader.take(wanted.size + 1).read_to_end(&mut bytes).map_err(broken)?;
-    if bytes.len() as u64 != wanted.size || ring::digest::digest(&ALGORITHM, &bytes).as_ref() != wanted.sha256 {
+    if bytes.len() as u64 != wanted.size
+        || ring::digest::digest(&ALGORITHM, &bytes).as_ref() != wanted.sha256.as_bytes()
+    {
         return Err(changed(wanted));
     }
     let md5 = md5(&bytes);
@@ -102,7 +105,7 @@ impl Loader {
     /// metadata. Nothing is changed.
     pub(super) async fn check(
         self: &Arc<Self>,
-        wanted: &Arc<[Wanted]>,
+        wanted: &Arc<[Object]>,
         seen: &Seen,
         verdicts: Vec<Verdict>,
     ) -> Result<Checked, LoadError> {
@@ -139,7 +142,7 @@ impl Loader {
     }
 
     /// The object's entity tag, if it has the wanted content.
-    async fn is_there(&self, wanted: &Wanted, etag: &str) -> Result<Option<String>, LoadError> {
+    async fn is_there(&self, wanted: &Object, etag: &str) -> Result<Option<String>, LoadError> {
         self.go_on()?;
         if is_md5(etag) && wanted.size <= self.options.threshold {
             let _memory = self.room(wanted.size).await?;
@@ -151,20 +154,21 @@ impl Loader {
         let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await;
         let head = head.map_err(|error| self.of(wanted, error))?;
         let same = head.size == wanted.size
-            && head.metadata.get(SHA256).is_some_and(|digest| *digest == hex::encode(&wanted.sha256));
+            && head.metadata.get(SHA256).is_some_and(|digest| *digest == wanted.sha256.to_string());
         Ok(same.then_some(head.etag))
     }
 
     /// Sends objects, and records their entity tags. The first that fails ends it.
     pub(super) async fn send_all(
         self: &Arc<Self>,
-        wanted: &Arc<[Wanted]>,
+        wanted: &Arc<[Object]>,
         missing: Vec<usize>,
         uploads: &[Upload],
         (etags, report): (&mut BTreeMap<usize, String>, &mut Report),
     ) -> Result<(), LoadError> {
         let bytes = missing.iter().map(|at| wanted[*at].size).sum();
-        self.watch.tell(Event::Total { objects: missing.len() as u64, bytes });
+        self.watch.tell(Progress::Stage(Stage::Load));
+        self.watch.tell(Progress::Total { objects: missing.len() as u64, bytes });
         // The large ones first: one of them at the end would have the wire to itself.
         let (large, small): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|at| wanted[*at].size > self.options.threshold);
@@ -184,23 +188,23 @@ impl Loader {
             report.sent += 1;
             report.sent_bytes += sent.bytes;
             report.resumed_parts += sent.resumed;
-            self.watch.tell(Event::Object(wanted[sent.at].key.clone()));
+            self.watch.tell(Progress::Objects(1));
             etags.insert(sent.at, sent.etag);
         }
     }
 
-    async fn send(self: &Arc<Self>, at: usize, wanted: &Wanted, open: Vec<Upload>) -> Result<Sent, LoadError> {
+    async fn send(self: &Arc<Self>, at: usize, wanted: &Object, open: Vec<Upload>) -> Result<Sent, LoadError> {
         let sent = if wanted.size > self.options.threshold {
             self.send_parts(at, wanted, open).await?
         } else {
             let etag = self.send_whole(wanted).await?;
-            self.watch.tell(Event::Bytes(wanted.size));
+            self.watch.tell(Progress::Bytes(wanted.size));
             Sent { at, etag, bytes: wanted.size, resumed: 0 }
         };
         Ok(sent)
     }
 
-    async fn send_whole(&self, wanted: &Wanted) -> Result<String, LoadError> {
+    async fn send_whole(&self, wanted: &Object) -> Result<String, LoadError> {
         self.go_on()?;
         let _memory = self.room(wanted.size).await?;
         let object = wanted.clone();
@@ -225,11 +229,11 @@ impl Loader {
         }
     }
 
-    async fn send_parts(self: &Arc<Self>, at: usize, wanted: &Wanted, open: Vec<Upload>) -> Result<Sent, LoadError> {
+    async fn send_parts(self: &Arc<Self>, at: usize, wanted: &Object, open: Vec<Upload>) -> Result<Sent, LoadError> {
         let of = |error| self.of(wanted, error);
         let size = part_size(wanted.size, self.options.part_size);
         let (upload, there) = self.resume(wanted, open, size).await?;
-        let reader = wanted.content.open(0).map_err(|error| of(local(wanted, error.to_string())))?;
+        let reader = wanted.open(0).map_err(|error| of(local(wanted, error.to_string())))?;
         let mut parts = Parts { reader, digest: Context::new(&ALGORITHM) };
         let (mut done, mut resumed, mut bytes) = (Vec::new(), 0, 0);
         let mut tasks: JoinSet<Result<Part, ObjectError>> = JoinSet::new();
@@ -243,7 +247,7 @@ impl Loader {
             let part = Part { number, size: length, etag: hex::encode(&md5) };
             if there.get(&number) == Some(&part) {
                 resumed += 1;
-                self.watch.tell(Event::Bytes(length));
+                self.watch.tell(Progress::Bytes(length));
                 done.push(part);
                 continue;
             }
@@ -261,7 +265,7 @@ impl Loader {
         while let Some(finished) = tasks.join_next().await {
             done.push(joined(finished)?.map_err(of)?);
         }
-        if parts.digest.finish().as_ref() != wanted.sha256 {
+        if parts.digest.finish().as_ref() != wanted.sha256.as_bytes() {
             // Its parts are no use: the next load would find others.
             self.store.abort(&upload).await.map_err(of)?;
             return Err(of(changed(wanted)));
@@ -281,7 +285,7 @@ impl Loader {
         upload: &Upload,
         (part, md5): (Part, [u8; 16]),
         content: Bytes,
-        wanted: &Wanted,
+        wanted: &Object,
     ) -> Result<Part, ObjectError> {
         let slot = self.slots.clone().acquire_owned().await;
         let _slot = slot.map_err(|_| local(wanted, "the load is over"))?;
@@ -289,7 +293,7 @@ impl Loader {
         if is_md5(&etag) && etag != part.etag {
             return Err(mismatch(self, wanted, &etag));
         }
-        self.watch.tell(Event::Bytes(part.size));
+        self.watch.tell(Progress::Bytes(part.size));
         // What the store calls it is what it wants to hear.
         Ok(if etag.is_empty() { part } else { Part { etag, ..part } })
     }
@@ -297,7 +301,7 @@ impl Loader {
     /// An upload to carry on with and its parts, or a new one.
     async fn resume(
         &self,
-        wanted: &Wanted,
+        wanted: &Object,
         open: Vec<Upload>,
         size: u64,
     ) -> Result<(Upload, BTreeMap<u32, Part>), LoadError> {
@@ -328,7 +332,7 @@ impl Loader {
     }
 
     /// The entity tag of an object made of parts. Ceph does not say it when it makes one.
-    async fn completed(&self, wanted: &Wanted, parts: &[Part]) -> Result<String, ObjectError> {
+    async fn completed(&self, wanted: &Object, parts: &[Part]) -> Result<String, ObjectError> {
         let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await?;
         let raw: Vec<u8> = parts.iter().filter_map(|part| hex::decode(&part.etag)).flatten().collect();
         let text: String = parts.iter().map(|part| part.etag.as_str()).collect();
@@ -342,8 +346,8 @@ impl Loader {
         Ok(head.etag)
     }
 
-    fn written(&self, wanted: &Wanted) -> PutOptions {
-        let metadata = BTreeMap::from([(SHA256.to_owned(), hex::encode(&wanted.sha256))]);
+    fn written(&self, wanted: &Object) -> PutOptions {
+        let metadata = BTreeMap::from([(SHA256.to_owned(), wanted.sha256.to_string())]);
         PutOptions { metadata, ..PutOptions::default() }
     }
 

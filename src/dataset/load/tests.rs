@@ -1,12 +1,12 @@
 //! Loads into a store of a few lines: what is sent, in which order, and what a reader sees meanwhile.
 
 use std::collections::BTreeMap;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::hex;
+use crate::dataset::{Content as Of, Open, Reader, Sha256, SourceSeen, manifest};
 use crate::object::tests::fake::{Fake, Kept};
 use crate::object::{ObjectErrorKind, Store};
 
@@ -15,7 +15,7 @@ const MIB: u64 = 1 << 20;
 struct Memory(Mutex<Vec<u8>>);
 
 impl Open for Memory {
-    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+    fn open(&self, offset: u64) -> io::Result<Reader> {
         let bytes = self.0.lock().unwrap().clone();
         Ok(Box::new(Cursor::new(bytes[usize::try_from(offset).unwrap()..].to_vec())))
     }
@@ -23,48 +23,37 @@ impl Open for Memory {
     fn origin(&self) -> String {
         "memory".to_owned()
     }
+
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }
 
-fn digest(bytes: &[u8]) -> Digest {
-    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap()
+fn memory(content: Vec<u8>) -> Of {
+    Of::Other(Arc::new(Memory(Mutex::new(content))))
 }
 
-fn wanted(key: &str, content: Vec<u8>) -> Wanted {
-    let (size, sha256) = (content.len() as u64, digest(&content));
-    Wanted { key: key.into(), size, sha256, content: Arc::new(Memory(Mutex::new(content))) }
+fn wanted(key: &str, content: Vec<u8>) -> Object {
+    let (size, sha256) = (content.len() as u64, Sha256::of(&content));
+    Object { key: key.into(), size, sha256, content: memory(content) }
 }
 
-fn some(count: u32) -> Vec<Wanted> {
+fn some(count: u32) -> Vec<Object> {
     (0..count)
         .map(|number| wanted(&format!("o/{number:04}.jpg"), format!("content of {number}").into_bytes()))
         .collect()
 }
 
-fn large(key: &str, mib: u64, seed: u8) -> Wanted {
+fn large(key: &str, mib: u64, seed: u8) -> Object {
     let content = (0..mib * MIB + 17).map(|at| (at / 4099).to_le_bytes()[0] ^ seed).collect();
     wanted(key, content)
 }
 
-/// A line an object.
-struct Lines;
-
-impl Form for Lines {
-    fn read(&self, bytes: &[u8]) -> Result<Vec<Listed>, String> {
-        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-        let line = |line: &str| {
-            let mut words = line.split(' ');
-            let mut next = || words.next().map(str::to_owned).ok_or("too short");
-            let (key, size, sha256, etag) = (next()?, next()?, next()?, next()?);
-            let sha256 = hex::decode(&sha256).and_then(|bytes| bytes.try_into().ok()).ok_or("no digest")?;
-            Ok::<_, String>(Listed { key, size: size.parse().map_err(|_| "no size")?, sha256, etag })
-        };
-        text.lines().map(line).collect()
-    }
-
-    fn write(&self, objects: &[Listed]) -> Result<Vec<u8>, String> {
-        let line = |one: &Listed| format!("{} {} {} {}\n", one.key, one.size, hex::encode(&one.sha256), one.etag);
-        Ok(objects.iter().map(line).collect::<String>().into_bytes())
-    }
+/// A manifest without objects.
+fn empty() -> Manifest {
+    let transform = manifest::Transformed { steps: Vec::new(), sha256: Sha256::of(b"") };
+    let source = vec![SourceSeen { what: "memory".into(), sha256: None, fingerprint: None }];
+    Manifest { version: manifest::VERSION, source, transform, objects: Vec::new() }
 }
 
 /// Stops after so many bytes; and checks at each of them what a reader sees.
@@ -74,8 +63,8 @@ struct Stops {
 }
 
 impl Watch for Stops {
-    fn tell(&self, event: Event) {
-        if let Event::Bytes(bytes) = event {
+    fn tell(&self, progress: Progress) {
+        if let Progress::Bytes(bytes) = progress {
             self.bytes.fetch_add(bytes, Ordering::SeqCst);
         }
     }
@@ -89,25 +78,30 @@ fn options() -> Options {
     Options { transfers: 4, threshold: MIB, part_size: MIB, memory: 4 * MIB, ..Options::default() }
 }
 
-async fn run(store: &Store, objects: &[Wanted], options: Options) -> Result<Report, LoadError> {
+async fn run(store: &Store, objects: &[Object], options: Options) -> Result<Report, LoadError> {
     until(store, objects, options, u64::MAX).await
 }
 
-async fn until(store: &Store, objects: &[Wanted], options: Options, bytes: u64) -> Result<Report, LoadError> {
+async fn until(store: &Store, objects: &[Object], options: Options, bytes: u64) -> Result<Report, LoadError> {
     let place = Place { store: store.clone(), bucket: "b".into(), prefix: "p".into() };
-    load(&place, objects, &Lines, options, Arc::new(Stops { after: bytes, bytes: AtomicU64::new(0) })).await
+    load(&place, objects, &empty(), options, Arc::new(Stops { after: bytes, bytes: AtomicU64::new(0) })).await
 }
 
 /// What the manifest says is there, and nothing else.
-fn assert_whole(fake: &Fake, objects: &[Wanted]) {
+fn assert_whole(fake: &Fake, objects: &[Object]) {
     let world = fake.world.lock().unwrap();
-    let manifest = Lines.read(&world.objects["p/.anole/manifest.json"].content).unwrap();
+    let manifest = Manifest::parse(&world.objects["p/.anole/manifest.json"].content).unwrap().objects;
     let listed: BTreeMap<_, _> = manifest.iter().map(|one| (one.key.as_str(), one)).collect();
     assert_eq!(listed.len(), objects.len());
     for object in objects {
         let kept = &world.objects[&format!("p/{}", object.key)];
-        assert_eq!((digest(&kept.content), kept.content.len() as u64), (object.sha256, object.size), "{}", object.key);
-        assert_eq!(listed[object.key.as_str()].etag, kept.etag);
+        assert_eq!(
+            (Sha256::of(&kept.content), kept.content.len() as u64),
+            (object.sha256, object.size),
+            "{}",
+            object.key
+        );
+        assert_eq!(listed[object.key.as_str()].etag.as_ref(), Some(&kept.etag));
     }
     assert!(world.uploads.is_empty(), "unfinished uploads are left");
     assert!(!world.objects.contains_key("p/.anole/previous.json"));
@@ -204,7 +198,7 @@ async fn parts_of_another_content_are_replaced_and_other_uploads_given_up() {
     let objects = [large("one", 6, 9)];
     run(&store, &objects, options()).await.unwrap();
     let world = fake.world.lock().unwrap();
-    assert_eq!(digest(&world.objects["p/one"].content), objects[0].sha256);
+    assert_eq!(Sha256::of(&world.objects["p/one"].content), objects[0].sha256);
     assert_eq!(world.uploads.keys().collect::<Vec<_>>(), [&stranger.id], "what is outside the prefix is left alone");
 }
 
@@ -216,8 +210,8 @@ async fn content_that_changed_since_its_digest_was_taken_is_not_there() {
         let content = vec![7; usize::try_from(size).unwrap()];
         let mut spoiled = content.clone();
         spoiled[50] = 8;
-        let sha256 = digest(&content);
-        objects.push(Wanted { key: "bad".into(), size, sha256, content: Arc::new(Memory(Mutex::new(spoiled))) });
+        let sha256 = Sha256::of(&content);
+        objects.push(Object { key: "bad".into(), size, sha256, content: memory(spoiled) });
         let error = run(&store, &objects, options()).await.unwrap_err().to_string();
         assert!(error.contains("`p/bad`") && error.contains("not what it was"), "{error}");
         let keys = fake.keys();
@@ -299,8 +293,8 @@ async fn a_plan_counts_what_differs_and_changes_nothing() {
     objects[0] = wanted(&objects[0].key.clone(), b"content of x".to_vec());
     fake.log();
     let place = Place { store: store.clone(), bucket: "b".into(), prefix: "/p/".into() };
-    let difference = compare(&place, &objects, &Lines).await.unwrap();
-    assert_eq!(difference, Difference { wanted: 11, missing: 2, changed: 1, extra: 1, unfinished: false });
+    let difference = compare(&place, &objects).await.unwrap();
+    assert_eq!(difference, Difference { wanted: 11, added: 2, changed: 1, extra: 1, unfinished: false });
     assert!(!fake.log().iter().any(|line| is_write(&line)));
 }
 
@@ -322,10 +316,10 @@ fn parts_are_few_enough_and_whole() {
 
 #[test]
 fn a_load_can_travel_between_threads() {
-    fn check<T: Send>(_: impl FnOnce(&Place, &[Wanted]) -> T) {}
+    fn check<T: Send>(_: impl FnOnce(&Place, &[Object]) -> T) {}
     check(|place, wanted| {
         let (place, wanted) = (place.clone(), wanted.to_vec());
-        async move { load(&place, &wanted, &Lines, options(), Arc::new(Unwatched)).await }
+        async move { load(&place, &wanted, &empty(), options(), Arc::new(Unwatched)).await }
     });
 }
 
@@ -334,9 +328,9 @@ async fn on_a_gateway(store: Store, bucket: &str) {
     store.destroy_bucket(bucket, &|_| ()).await.unwrap();
     store.create_bucket(bucket, &[]).await.unwrap();
     let place = Place { store: store.clone(), bucket: bucket.into(), prefix: "p".into() };
-    let load_until = |objects: Vec<Wanted>, options: Options, after: u64| {
+    let load_until = |objects: Vec<Object>, options: Options, after: u64| {
         let place = place.clone();
-        async move { load(&place, &objects, &Lines, options, Arc::new(Stops { after, bytes: AtomicU64::new(0) })).await }
+        async move { load(&place, &objects, &empty(), options, Arc::new(Stops { after, bytes: AtomicU64::new(0) })).await }
     };
     let mut objects = some(1200);
     objects.push(large("large/one", 21, 1));
@@ -358,7 +352,7 @@ async fn on_a_gateway(store: Store, bucket: &str) {
     assert_eq!((report.sent, report.deleted), (2, 1));
     assert_eq!(store.uploads(bucket, "").await.unwrap(), []);
     let manifest = store.read(bucket, "p/.anole/manifest.json", MIB).await.unwrap();
-    assert_eq!(Lines.read(&manifest).unwrap().len(), objects.len());
+    assert_eq!(Manifest::parse(&manifest).unwrap().objects.len(), objects.len());
     store.destroy_bucket(bucket, &|_| ()).await.unwrap();
 }
 

@@ -8,7 +8,8 @@ use ring::digest::{Context, SHA256 as ALGORITHM};
 use tokio::task::JoinSet;
 
 use super::send::joined;
-use super::{Event, LoadError, Loader, Wanted};
+use super::{LoadError, Loader, Object};
+use crate::dataset::{Progress, Stage};
 use crate::object::{ObjectError, ObjectErrorKind};
 
 /// How often an object is read whose connection breaks.
@@ -18,9 +19,12 @@ impl Loader {
     /// The places of those of `there` that are not what is wanted.
     pub(super) async fn read_back(
         self: &Arc<Self>,
-        wanted: &Arc<[Wanted]>,
+        wanted: &Arc<[Object]>,
         there: &BTreeMap<usize, String>,
     ) -> Result<Vec<usize>, LoadError> {
+        let bytes = there.keys().map(|at| wanted[*at].size).sum();
+        self.watch.tell(Progress::Stage(Stage::Verify));
+        self.watch.tell(Progress::Total { objects: there.len() as u64, bytes });
         let mut places = there.keys().copied();
         let mut damaged = Vec::new();
         let mut tasks = JoinSet::new();
@@ -36,18 +40,18 @@ impl Loader {
                 return Ok(damaged);
             };
             match joined(done)?? {
-                (at, true) => self.watch.tell(Event::Verified(wanted[at].key.clone())),
+                (_, true) => self.watch.tell(Progress::Objects(1)),
                 (at, false) => damaged.push(at),
             }
         }
     }
 
-    async fn is_whole(&self, wanted: &Wanted) -> Result<bool, LoadError> {
+    async fn is_whole(&self, wanted: &Object) -> Result<bool, LoadError> {
         let key = self.key(&wanted.key);
         for tried in 1.. {
             self.go_on()?;
             match self.digest(&key).await {
-                Ok((size, digest)) => return Ok(size == wanted.size && digest == wanted.sha256),
+                Ok((size, digest)) => return Ok(size == wanted.size && digest == wanted.sha256.as_bytes()),
                 Err(error) if error.is_not_found() => return Ok(false),
                 Err(error) if error.is_passing() && tried < TRIES => {}
                 Err(error) => return Err(self.of(wanted, error)),
@@ -67,6 +71,7 @@ impl Loader {
             let chunk = chunk.map_err(|error| broken(error.to_string()))?;
             digest.update(&chunk);
             size += chunk.len() as u64;
+            self.watch.tell(Progress::Bytes(chunk.len() as u64));
         }
         if size < download.head.size {
             return Err(broken(format!("{size} of {} bytes came", download.head.size)));
@@ -75,7 +80,7 @@ impl Loader {
     }
 
     /// What a load ends with whose objects are not what was sent.
-    pub(super) fn unlike(&self, wanted: &Wanted) -> LoadError {
+    pub(super) fn unlike(&self, wanted: &Object) -> LoadError {
         let request = format!("GET {}/{}", self.bucket, self.key(&wanted.key));
         let error = ObjectError::new(
             ObjectErrorKind::Mismatch,

@@ -9,12 +9,6 @@ use crate::dataset::load::{self, Options, Place, Report};
 use crate::dataset::{Manifest, Staging, prepare};
 use crate::object::tests::fake::Fake;
 
-struct Nobody;
-
-impl load::Watch for Nobody {
-    fn tell(&self, _: load::Event) {}
-}
-
 #[tokio::test]
 async fn a_folder_becomes_a_dataset_in_a_bucket_and_a_change_of_one_file_is_one_object() {
     let folder = tempfile::tempdir().unwrap();
@@ -31,7 +25,8 @@ async fn a_folder_becomes_a_dataset_in_a_bucket_and_a_change_of_one_file_is_one_
         let prepared = prepare(&job, &staging, &quiet()).await.unwrap();
         let wanted = prepared.wanted(&quiet()).unwrap();
         let place = Place { store: store.clone(), bucket: "b".into(), prefix: "food".into() };
-        let report = load::load(&place, &wanted, &prepared, Options::default(), Arc::new(Nobody)).await.unwrap();
+        let report =
+            load::load(&place, &wanted, &prepared.manifest(Vec::new()), Options::default(), quiet()).await.unwrap();
         let world = fake.world.lock().unwrap();
         let manifest = Manifest::parse(&world.objects["food/.anole/manifest.json"].content).unwrap();
         for listed in &manifest.objects {
