@@ -7,6 +7,7 @@ mod guests;
 mod site;
 
 mod credentials;
+mod datasets;
 mod drift;
 mod faults;
 mod interruption;

@@ -152,7 +152,7 @@ impl Running<'_> {
         let address: &Address = &self.action.address;
         let stack = self.shared.ledger.read(|loaded| loaded.state.stack.clone());
         let memory = LedgerMemory(&self.shared.ledger);
-        let (tell, progress) = (self.teller(), self.progress());
+        let (tell, progress, say) = (self.teller(), self.progress(), self.sayer());
         let cx = GuestCx {
             guest,
             address,
@@ -161,6 +161,7 @@ impl Running<'_> {
             session,
             tell: &tell,
             progress: &progress,
+            say: &say,
             recorded,
             verify: self.shared.verify,
             stop: self.shared.stop.clone(),

@@ -56,7 +56,7 @@ impl Running<'_> {
         work: impl AsyncFnOnce(&LocalCx<'_>) -> Result<T, LocalError>,
     ) -> Result<T, LocalError> {
         let lineage = self.shared.ledger.read(|loaded| loaded.state.lineage.clone());
-        let progress = self.progress();
+        let (progress, say) = (self.progress(), self.sayer());
         let cx = LocalCx {
             address: &self.action.address,
             session,
@@ -65,9 +65,18 @@ impl Running<'_> {
             recorded,
             verify: self.shared.verify,
             progress: &progress,
+            say: &say,
             stop: self.shared.stop.clone(),
         };
         work(&cx).await
+    }
+
+    /// Tells a line about the resource.
+    pub(super) fn sayer(&self) -> impl Fn(String) + Send + Sync {
+        let (events, address) = (self.shared.events.clone(), self.action.address.clone());
+        move |text| {
+            let _ = events.send(Event::Notice { text: format!("{address}: {text}") });
+        }
     }
 
     /// Tells how far it is as an event.

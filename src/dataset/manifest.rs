@@ -170,17 +170,18 @@ impl std::fmt::Display for Difference {
         let Self { added, changed, extra, .. } = *self;
         let wanted = thousands(self.wanted);
         let mut parts = Vec::new();
+        let are = |count: u64| if count == 1 { "is" } else { "are" };
         if changed > 0 {
             parts.push(format!("{} of {wanted} objects changed", thousands(changed)));
         }
         if added > 0 {
             match changed {
-                0 => parts.push(format!("{} of {wanted} objects are new", thousands(added))),
-                _ => parts.push(format!("{} are new", thousands(added))),
+                0 => parts.push(format!("{} of {wanted} objects {} new", thousands(added), are(added))),
+                _ => parts.push(format!("{} {} new", thousands(added), are(added))),
             }
         }
         if extra > 0 {
-            parts.push(format!("{} more are there that are not wanted", thousands(extra)));
+            parts.push(format!("{} more {} there that {} not wanted", thousands(extra), are(extra), are(extra)));
         }
         if self.unfinished {
             parts.push("no manifest says that all is there".to_owned());
@@ -245,6 +246,6 @@ mod tests {
         let all = [object("a", "X"), object("d", "4")];
         let difference = old.compare(&all);
         assert_eq!((difference.added, difference.extra), (1, 2));
-        insta::assert_snapshot!(difference, @"1 of 2 objects changed, 1 are new, 2 more are there that are not wanted");
+        insta::assert_snapshot!(difference, @"1 of 2 objects changed, 1 is new, 2 more are there that are not wanted");
     }
 }

@@ -68,6 +68,7 @@ pub use manifest::{Difference, Listed, Manifest};
 pub use recipe::{Known, Recipe, Recorded, SourceSeen};
 pub use source::Gathered;
 pub use staging::Staging;
+pub use transform::check as check_transform;
 
 /// Who is told how far it is, and asked whether to stop. Called from several threads, often.
 pub trait Watch: Send + Sync {

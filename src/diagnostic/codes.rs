@@ -24,7 +24,6 @@ pub const CODES: &[(&str, &str)] = &[
     ("no-such-instance", "A reference names an instance that `count` or `for_each` does not make."),
     ("no-such-part", "A field means a part of what it names, such as an attachment's mount, and there is none."),
     ("not-utf8", "A file of the spec is not UTF-8 text."),
-    ("not-yet-supported", "A section of the language that this version of anole does not carry out."),
     ("other-site", "A reference names a resource of another site."),
     ("pattern-mismatch", "A variable's value does not match the pattern it is declared with."),
     ("recursive-alias", "A YAML alias stands inside of the value that it repeats."),

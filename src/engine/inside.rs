@@ -116,7 +116,7 @@ pub(super) async fn look_here(
         // What was begun and not done is done again whatever is there; what was only recorded is nowhere.
         let is_there = record.status == Status::Ready && !is_recorded_only(&record.attributes);
         is_there.then(|| async move {
-            let cx = LookCx { address, session, home, verify: options.verify };
+            let cx = LookCx { address, session, home, lineage: &state.lineage, verify: options.verify };
             (address.clone(), looker.look(&cx, &record.applied, &record.attributes).await)
         })
     });

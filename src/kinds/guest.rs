@@ -40,6 +40,8 @@ pub struct GuestCx<'a> {
     pub tell: &'a Tell,
     /// Told how far a long operation is.
     pub progress: &'a (dyn Fn(Standing) + Send + Sync),
+    /// Told what is worth a line of its own.
+    pub say: &'a (dyn Fn(String) + Send + Sync),
     /// What was recorded of it by the last apply.
     pub recorded: &'a Fields,
     /// Whether data is read back after it was written.

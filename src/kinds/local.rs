@@ -35,6 +35,8 @@ pub struct LocalCx<'a> {
     pub verify: bool,
     /// Told how far a long operation is.
     pub progress: &'a (dyn Fn(Standing) + Send + Sync),
+    /// Told what is worth a line of its own.
+    pub say: &'a (dyn Fn(String) + Send + Sync),
     /// Turns true when it is to stop: what is done by then is kept, and done is what can be done again.
     pub stop: watch::Receiver<bool>,
 }

@@ -20,6 +20,8 @@ pub struct LookCx<'a> {
     pub session: &'a Session,
     /// The home folder, for `~`.
     pub home: Option<&'a Path>,
+    /// The stack's lineage: what is left on this machine is told apart by it.
+    pub lineage: &'a str,
     /// Whether data is read back, however long that takes.
     pub verify: bool,
 }

@@ -50,7 +50,7 @@ pub(super) fn apply(
 }
 
 /// What can be said of a transform before anything is downloaded.
-pub(super) fn check(transform: &Transform) -> Result<(), DatasetError> {
+pub fn check(transform: &Transform) -> Result<(), DatasetError> {
     match transform {
         Transform::ClassFolders(this) => class_folders::check(this),
         Transform::Webdataset(this) => webdataset::check(this),

@@ -12,7 +12,7 @@ use super::{RECORDED, text};
 use crate::dataset::delivery::{Delivery, Keys, Load};
 use crate::dataset::job::{Hidden, Origin};
 use crate::dataset::recipe;
-use crate::dataset::{Job, Recorded};
+use crate::dataset::{Job, Recorded, Transform};
 use crate::kinds::kind::is_set;
 use crate::model::{Fields, Value};
 
@@ -76,6 +76,13 @@ pub(super) fn job(fields: &Fields, staging: &impl Fn(&str) -> Result<PathBuf, Wr
         let text = error.to_string();
         text.split(" at line").next().unwrap_or_default().to_owned()
     })
+}
+
+/// Whether a transform can be carried out, as far as that shows without data.
+pub(super) fn transform(value: &Value) -> Result<(), Wrong> {
+    let name = value.as_map().and_then(|one| one.keys().next()).map(String::as_str).unwrap_or_default();
+    let transform: Transform = serde_json::from_value(plain(value)).map_err(|error| format!("{name}: {error}"))?;
+    crate::dataset::check_transform(&transform).map_err(|error| error.message)
 }
 
 fn origin(

@@ -1,6 +1,6 @@
 //! Datasets that are made on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::look::Look;
 use super::table::LOCAL;
 use super::{RECORDED, WHOLE, location, text};
 use crate::cloud::Session;
-use crate::dataset::Watch;
 use crate::dataset::delivery::{Delivered, deliver};
 use crate::dataset::gauge::Gauge;
 use crate::dataset::load::{LoadError, Place as Target, unload};
 use crate::dataset::text::{bytes, thousands};
+use crate::dataset::{Staging, Watch};
 use crate::kinds::guest::GuestWords;
 use crate::kinds::kind::{DerivedPart, Kind, Mistake, Place, Seen, is_set};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
@@ -79,7 +79,7 @@ impl LocalKind for Dataset {
     async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
         let wrong = |message| LocalError { message, hint: None };
         let own = |path: &str| match path {
-            "" => staging(cx),
+            "" => staging(cx.home, cx.lineage, cx.address),
             path => located(path, cx.home),
         };
         let mut delivery = delivery(want, cx.recorded, own).map_err(wrong)?;
@@ -102,10 +102,19 @@ impl LocalKind for Dataset {
         (cx.progress)(gauge.standing());
         let delivered =
             done.map_err(|error| LocalError { message: error.to_string(), hint: error.hint().map(str::to_owned) })?;
+        (cx.say)(summary(&delivered));
         Ok(shown(want, &delivered))
     }
 
     async fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError> {
+        if text(applied, "staging_at").is_empty()
+            && let Ok(folder) = staging(cx.home, cx.lineage, cx.address)
+            && folder.exists()
+            // One that is in use is another run's to clear away.
+            && let Ok(staging) = Staging::open(&folder)
+        {
+            staging.remove().map_err(|error| LocalError { message: error.message, hint: error.hint })?;
+        }
         remove(cx.session, applied)
             .await
             .map_err(|error| LocalError { message: error.to_string(), hint: error.hint().map(str::to_owned) })
@@ -117,10 +126,10 @@ impl LocalKind for Dataset {
 }
 
 /// The folder of a dataset for which the spec names none.
-fn staging(cx: &LocalCx<'_>) -> Result<PathBuf, String> {
-    let cache = located("~/.cache/anole/datasets", cx.home)?;
-    let lineage: String = cx.lineage.chars().take(8).collect();
-    Ok(cache.join(format!("{lineage}-{}", cx.address.to_string().trim_start_matches("datasets."))))
+pub(super) fn staging(home: Option<&Path>, lineage: &str, address: &Address) -> Result<PathBuf, String> {
+    let cache = located("~/.cache/anole/datasets", home)?;
+    let lineage: String = lineage.chars().take(8).collect();
+    Ok(cache.join(format!("{lineage}-{}", address.to_string().trim_start_matches("datasets."))))
 }
 
 /// The store that a dataset goes to: by its keys, or by the site's sign-in.
@@ -130,6 +139,37 @@ pub(super) fn store(session: &Session, fields: &Fields) -> Result<Store, ObjectE
         Ok(Some(keys)) if !session.is_in_process() => keys.store(),
         _ => Store::swift(session),
     }
+}
+
+/// What was done, in a line.
+pub(super) fn summary(delivered: &Delivered) -> String {
+    let Delivered { recorded, report, seconds, requests } = delivered;
+    let noun = |count: u64| if count == 1 { "object" } else { "objects" };
+    let mut text = format!("{} {}, {}", thousands(recorded.objects), noun(recorded.objects), bytes(recorded.bytes));
+    if report.sent == 0 {
+        text.push_str("; all were there");
+    } else {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate for people"
+        )]
+        let rate = (report.sent_bytes as f64 / seconds) as u64;
+        let (sent, much) = (thousands(report.sent), bytes(report.sent_bytes));
+        text.push_str(&format!("; {sent} sent ({much}) in {seconds:.1} s, {}/s", bytes(rate)));
+    }
+    let counted = |count: u64, one: &str, several: &str| {
+        if count == 1 { format!("; 1 {one}") } else { format!("; {} {several}", thousands(count)) }
+    };
+    if report.deleted > 0 {
+        text.push_str(&counted(report.deleted, "other deleted", "others deleted"));
+    }
+    if report.aborted > 0 {
+        text.push_str(&counted(report.aborted, "unfinished upload given up", "unfinished uploads given up"));
+    }
+    text.push_str(&counted(*requests, "request", "requests"));
+    text
 }
 
 /// What the state remembers, and what references may name.

@@ -4,15 +4,18 @@
 //! objects changed`. The bucket is listed, its manifest read; no object is read, unless data is to be verified.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::delivery::{job, located, recorded_of};
-use super::here::store;
+use super::here::{staging, store};
 use super::{WHOLE, text};
 use crate::dataset::load::{Audit, LoadError, Place, Reading, audit};
 use crate::dataset::text::thousands;
-use crate::dataset::{Recorded, source};
+use crate::dataset::{
+    Difference, Job, Manifest, Origin, Progress, Recorded, Source, Staging, Transform, Watch, prepare, source,
+};
 use crate::kinds::look::{LookCx, Looker};
 use crate::model::{Fields, Value};
 
@@ -31,27 +34,69 @@ impl Looker for Look {
             prefix: text(applied, "prefix").to_owned(),
         };
         let reading = if cx.verify { Reading::Back } else { Reading::Tags };
-        let mut content = match audit(&place, reading).await {
-            Ok(audit) => described(&audit, &recorded, text(applied, "extra_objects") == "delete"),
+        let content = match audit(&place, reading).await {
+            Ok(audit) => match described(&audit, &recorded, text(applied, "extra_objects") == "delete") {
+                content if content == WHOLE && self.here => {
+                    others(applied, &recorded, audit.manifest, cx).await.unwrap_or(content)
+                }
+                content => content,
+            },
             Err(LoadError::Store(error)) if error.is_not_found() => "the bucket is not there".to_owned(),
             Err(error) => return Err(error.to_string()),
         };
-        if content == WHOLE && self.here && are_others(applied, &recorded, cx) {
-            "the files of its source are others".clone_into(&mut content);
-        }
         Ok(Fields::from([("content".to_owned(), Value::text(content))]))
     }
 }
 
-/// Whether the files of this machine that it was made of are others by now. Where they are not to be seen (another
-/// machine, a disk that is not mounted), the bucket is all there is to go by.
-fn are_others(applied: &Fields, recorded: &Recorded, cx: &LookCx<'_>) -> bool {
-    let own = |path: &str| -> Result<PathBuf, String> { located(path, cx.home) };
-    let Ok(job) = job(applied, &own) else { return false };
-    job.sources.iter().zip(&recorded.sources).any(|(source, seen)| match source::fingerprint(source) {
-        Ok(now) => now.is_some() && now != seen.fingerprint,
-        Err(_) => false,
-    })
+/// How the objects differ that its files would make now, if they are others by now. Where the files are not to be seen
+/// (another machine, a disk that is not mounted), the bucket is all there is to go by.
+async fn others(applied: &Fields, recorded: &Recorded, manifest: Option<Manifest>, cx: &LookCx<'_>) -> Option<String> {
+    let own = |path: &str| match path {
+        "" => staging(cx.home, cx.lineage, cx.address),
+        path => located(path, cx.home),
+    };
+    let job = job(applied, &own).ok()?;
+    let are_others =
+        job.sources.iter().zip(&recorded.sources).any(|(source, seen)| match source::fingerprint(source) {
+            Ok(now) => now.is_some() && now != seen.fingerprint,
+            Err(_) => false,
+        });
+    if !are_others {
+        return None;
+    }
+    let counted = match is_cheap(&job) {
+        true => differ(&job, own(text(applied, "staging_at")).ok()?, manifest?).await,
+        false => None,
+    };
+    match counted {
+        // Touched, and the same: the next apply has nothing to send.
+        Some(difference) if difference.is_empty() => None,
+        Some(difference) => Some(difference.to_string()),
+        None => Some("the files of its source are others".to_owned()),
+    }
+}
+
+/// Whether its objects are known by reading local files alone: nothing is fetched, and no program runs.
+fn is_cheap(job: &Job) -> bool {
+    let is_local = |source: &Source| match &source.from {
+        Origin::Path(_) => true,
+        Origin::Url(download) => download.url.scheme() == "file",
+    };
+    job.sources.iter().all(is_local) && !job.transform.iter().any(|one| matches!(one, Transform::Command(_)))
+}
+
+/// How the objects that a job makes differ from those that are there. The digests of files that did not change are
+/// remembered. `None` where the staging folder is in use, or the job fails: the apply will say why.
+async fn differ(job: &Job, folder: PathBuf, manifest: Manifest) -> Option<Difference> {
+    struct Quiet;
+    impl Watch for Quiet {
+        fn tell(&self, _: Progress) {}
+    }
+    let watch: Arc<dyn Watch> = Arc::new(Quiet);
+    let staging = Arc::new(tokio::task::spawn_blocking(move || Staging::open(&folder)).await.ok()?.ok()?);
+    let prepared = prepare(job, &staging, &watch).await.ok()?;
+    let objects = tokio::task::spawn_blocking(move || prepared.objects(&watch).collect::<Result<Vec<_>, _>>());
+    Some(manifest.compare(&objects.await.ok()?.ok()?))
 }
 
 /// What a bucket shows, beside what was recorded.
@@ -92,7 +137,7 @@ mod tests {
     use super::*;
     use crate::dataset::manifest::{Transformed, VERSION};
     use crate::dataset::recipe::Recipe;
-    use crate::dataset::{Listed, Manifest, Sha256};
+    use crate::dataset::{Listed, Sha256};
 
     fn recorded() -> Recorded {
         let recipe = Recipe { sources: Vec::new(), transform: Sha256::of(b"t") };
@@ -111,13 +156,13 @@ mod tests {
     fn what_differs_is_told_in_a_line() {
         let told = |audit: Audit| described(&audit, &recorded(), true);
         assert_eq!(told(there()), WHOLE);
-        insta::assert_snapshot!(told(Audit { changed: 3, ..there() }), @"");
-        insta::assert_snapshot!(told(Audit { changed: 1, missing: 1000, extra: 2, ..there() }), @"");
-        insta::assert_snapshot!(told(Audit { missing: 2, ..there() }), @"");
+        insta::assert_snapshot!(told(Audit { changed: 3, ..there() }), @"3 of 16,643 objects changed");
+        insta::assert_snapshot!(told(Audit { changed: 1, missing: 1000, extra: 2, ..there() }), @"1 of 16,643 objects changed, 1,000 missing, 2 that are not its own");
+        insta::assert_snapshot!(told(Audit { missing: 2, ..there() }), @"2 of 16,643 objects missing");
         assert_eq!(described(&Audit { extra: 2, ..there() }, &recorded(), false), WHOLE);
-        insta::assert_snapshot!(told(Audit::default()), @"");
-        insta::assert_snapshot!(told(Audit { interrupted: true, ..Audit::default() }), @"");
+        insta::assert_snapshot!(told(Audit::default()), @"its manifest is not there");
+        insta::assert_snapshot!(told(Audit { interrupted: true, ..Audit::default() }), @"a load was interrupted");
         let other = Recorded { recipe: Recipe { sources: Vec::new(), transform: Sha256::of(b"u") }, ..recorded() };
-        insta::assert_snapshot!(described(&there(), &other, true), @"");
+        insta::assert_snapshot!(described(&there(), &other, true), @"another dataset was loaded there");
     }
 }

@@ -21,10 +21,14 @@ mod here;
 mod look;
 mod on_server;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use super::kind::{Mistake, Seen};
 use crate::kinds;
 use crate::model::{Address, Fields, Part, Reference, Target, Template, Value};
+
+use url::Url;
 
 pub use here::Dataset;
 pub use on_server::DatasetOnServer;
@@ -90,10 +94,7 @@ fn check(fields: &Fields, mistakes: &mut Vec<Mistake>) {
         mistakes.push(mistake("sources", "there is no source", "write at least one"));
     }
     for one in fields.get("transform").and_then(Value::as_list).unwrap_or_default() {
-        if one.as_map().is_some_and(|one| one.len() != 1) {
-            let help = "each item is one of class_folders, split, webdataset, command: `- class_folders: { … }`";
-            mistakes.push(mistake("transform", "an item of it is not one transform", help));
-        }
+        check_transform(one, mistakes);
     }
     if let Some(load) = fields.get("load").and_then(Value::as_map) {
         check_bucket("load", load, mistakes);
@@ -102,6 +103,18 @@ fn check(fields: &Fields, mistakes: &mut Vec<Mistake>) {
             let help = "a prefix is such as `Food-11`; what is below it is the dataset";
             mistakes.push(mistake("load", format!("`{prefix}` can be no dataset's prefix"), help));
         }
+    }
+}
+
+/// One transform, as far as it is known.
+fn check_transform(one: &Value, mistakes: &mut Vec<Mistake>) {
+    if one.as_map().is_some_and(|one| one.len() != 1) {
+        let help = "each item is one of class_folders, split, webdataset, command: `- class_folders: { … }`";
+        mistakes.push(mistake("transform", "an item of it is not one transform", help));
+    } else if one.is_known()
+        && let Err(why) = delivery::transform(one)
+    {
+        mistakes.push(Mistake { field: "transform", message: why, help: None });
     }
 }
 
@@ -122,6 +135,17 @@ fn check_source(field: &'static str, source: &Fields, mistakes: &mut Vec<Mistake
     if let Some(stranger) = source.keys().find(|key| !belongs(key)) {
         let help = "`mirrors`, `sha256` and `size` are of a `url`; `prefix` and `credential` of a `bucket`";
         mistakes.push(mistake(field, format!("`{stranger}` says nothing of a source by `{origin}`"), help));
+    }
+    let known = |key: &str| source.get(key).and_then(Value::as_str);
+    let is_url = |url: &str| Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "file"));
+    if let Some(url) = known("url").filter(|url| !is_url(url)) {
+        let help = "a URL is `https://…`, `http://…` or `file:///…`; a path is written `source: { path: ./data }`";
+        mistakes.push(mistake(field, format!("`{url}` is no URL"), help));
+    }
+    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some(sha256) = known("sha256").filter(|sha256| !is_digest(sha256)) {
+        let help = "`sha256sum FILE` prints it: 64 digits and letters from a to f";
+        mistakes.push(mistake(field, format!("`{sha256}` is no SHA-256"), help));
     }
     if *origin == "bucket" {
         check_bucket(field, source, mistakes);

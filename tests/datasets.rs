@@ -1,0 +1,155 @@
+//! Datasets through the binary: loaded, changed by one object, drifted in their bucket, refused whole, let go.
+
+use std::fs;
+
+use crate::environment::TestEnvironment;
+
+/// Where the data of the embedded store is.
+const OBJECTS: &str = "state/embedded/clouds/chi/objects";
+
+const SPEC: &str = r#"
+stack: ds
+sites: { chi: { cloud: chi_tacc } }
+buckets:
+  food11: { name: object-chi-netid, protect: false, force_destroy: true }
+datasets:
+  food11:
+    source: { path: ./data }
+    transform: [{ class_folders: { pattern: '^(\d+)_', name: 'class_{1:02}' } }]
+    load: { bucket: food11, prefix: Food-11, extra_objects: delete }
+outputs:
+  location: ${datasets.food11.location}
+  objects: ${datasets.food11.objects}
+"#;
+
+/// A folder of twelve pictures of three classes.
+fn with_pictures(spec: &str) -> TestEnvironment {
+    let env = TestEnvironment::with(spec);
+    for part in ["training", "validation"] {
+        fs::create_dir_all(env.path("data").join(part)).expect("a folder");
+        for number in 0..6 {
+            env.write(&format!("data/{part}/{}_{number}.jpg", number % 3), &format!("{part} {number}"));
+        }
+    }
+    env
+}
+
+/// How many files of the embedded store hold that text.
+fn stored(env: &TestEnvironment, text: &str) -> usize {
+    let files = env.files().into_iter().filter(|path| path.starts_with(env.path(OBJECTS)));
+    files.filter(|path| fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())).count()
+}
+
+#[test]
+fn a_folder_is_loaded_and_a_change_of_one_file_is_one_object() {
+    let env = with_pictures(SPEC);
+    let plan = env.anole("plan spec.yaml").exits(0);
+    for line in ["+ datasets.food11  load: new", "prefix:        Food-11", "content:       whole, with its manifest"] {
+        assert!(plan.stdout.contains(line), "{line}: {}", plan.stdout);
+    }
+    env.apply("spec.yaml")
+        .says("datasets.food11: 12 objects, ")
+        .says("; 12 sent (")
+        .says("datasets.food11: loaded in ")
+        .says("location = s3://object-chi-netid/Food-11")
+        .says("objects  = 12");
+    env.has_no_changes("spec.yaml");
+    env.anole("plan spec.yaml --verify --detailed-exitcode").exits(0);
+    assert_eq!(stored(&env, "training 4"), 1);
+
+    // From another folder the spec means the same.
+    let from_above = format!("-C {} plan work/spec.yaml --detailed-exitcode", env.path("..").display());
+    env.anole(&format!("{from_above} --state {}", env.path("state/embedded").display())).exits(0);
+
+    // One file: one object, said by the plan and done by the apply.
+    env.write("data/training/1_4.jpg", "another");
+    env.write("data/training/1_10.jpg", "one more");
+    fs::remove_file(env.path("data/validation/2_2.jpg")).expect("it was there");
+    let plan = env.anole("plan spec.yaml --detailed-exitcode").exits(2);
+    let line =
+        "content: 1 of 12 objects changed, 1 is new, 1 more is there that is not wanted -> whole, with its manifest";
+    assert!(plan.stdout.contains("~ datasets.food11  load again") && plan.stdout.contains(line), "{}", plan.stdout);
+    env.apply("spec.yaml").says("; 2 sent (").says("; 1 other deleted");
+    env.has_no_changes("spec.yaml");
+    assert_eq!((stored(&env, "another"), stored(&env, "training 4"), stored(&env, "validation 2")), (1, 0, 0));
+
+    // Files that are touched and are the same are no change.
+    env.write("data/training/1_4.jpg", "another");
+    env.has_no_changes("spec.yaml");
+
+    // Another recipe: everything has another key.
+    env.edit("spec.yaml", "class_{1:02}", "kind_{1}");
+    env.anole("plan spec.yaml").exits(0).says("load again: transform changed");
+    env.apply("spec.yaml").says("; 12 sent (").says("; 12 others deleted");
+    env.has_no_changes("spec.yaml");
+}
+
+#[test]
+fn what_is_in_the_bucket_is_looked_at_by_every_plan() {
+    let env = with_pictures(SPEC);
+    env.apply("spec.yaml");
+    // Another dataset in its place.
+    let other = SPEC
+        .replace("stack: ds", "stack: other")
+        .replace("./data", "./more")
+        .replace("buckets:\n  food11: { name: object-chi-netid, protect: false, force_destroy: true }\n", "");
+    fs::create_dir(env.path("more")).expect("a folder");
+    env.write("more/7_7.jpg", "more");
+    env.write("other.yaml", &other.replace("bucket: food11", "bucket: { existing: object-chi-netid }"));
+    env.apply("other.yaml").says("; 1 sent (").says("; 12 others deleted");
+    env.anole("plan spec.yaml").exits(0).says("content: another dataset was loaded there -> whole, with its manifest");
+    env.apply("spec.yaml").says("; 12 sent (").says("; 1 other deleted");
+    env.has_no_changes("spec.yaml");
+    // Its bucket emptied by hand and gone, as it is after a destroy of the bucket alone.
+    env.anole("destroy spec.yaml --yes --target buckets.food11").exits(0).says("DATA LOSS");
+    env.anole("plan spec.yaml").exits(0).says("+ buckets.food11  create");
+    env.apply("spec.yaml").says("; 12 sent (");
+    env.has_no_changes("spec.yaml");
+}
+
+#[test]
+fn objects_go_only_where_that_is_said() {
+    let env = with_pictures(SPEC);
+    env.apply("spec.yaml");
+    let datasets = SPEC.find("datasets:").expect("it is there");
+    env.write("spec.yaml", &SPEC[..datasets]);
+    env.anole("plan spec.yaml").exits(0).says("- datasets.food11  forget, leave its objects in the bucket");
+    env.apply("spec.yaml");
+    assert_eq!(stored(&env, "training 4"), 1);
+
+    env.write("spec.yaml", &SPEC.replace("extra_objects: delete", "force_destroy: true"));
+    env.apply("spec.yaml").says("; all were there");
+    env.write("spec.yaml", &SPEC[..datasets]);
+    let plan = env.anole("plan spec.yaml").exits(0);
+    let loss = "12 objects of s3://object-chi-netid/Food-11, 132 bytes in all";
+    assert!(plan.stdout.contains("DATA LOSS") && plan.stdout.contains(loss), "{}", plan.stdout);
+    env.apply("spec.yaml");
+    assert_eq!(stored(&env, "training 4"), 0);
+    env.has_no_changes("spec.yaml");
+}
+
+#[test]
+fn a_load_that_fails_says_which_object_and_why_and_leaves_no_manifest() {
+    let env = with_pictures(&SPEC.replace("{ path: ./data }", "{ url: 'file:///nowhere/at/all.zip' }"));
+    env.anole("apply spec.yaml --yes").exits(1).says("datasets.food11: loading failed: /nowhere/at/all.zip:");
+    env.write("pictures.tar", "no archive");
+    let url = format!("file://{}", env.path("pictures.tar").display());
+    let digest = "0".repeat(64);
+    env.write("spec.yaml", &SPEC.replace("{ path: ./data }", &format!("{{ url: '{url}', sha256: '{digest}' }}")));
+    env.anole("apply spec.yaml --yes").exits(1).says("pictures.tar").says(&digest);
+    assert_eq!(stored(&env, "no archive"), 0);
+    // What was begun is known, and done once the cause is mended.
+    env.write("spec.yaml", SPEC);
+    env.apply("spec.yaml").says("; 12 sent (");
+    env.has_no_changes("spec.yaml");
+}
+
+#[test]
+fn events_say_how_far_it_is() {
+    let env = with_pictures(SPEC);
+    let ran = env.anole("apply spec.yaml --yes --json").exits(0);
+    let events: Vec<serde_json::Value> =
+        ran.stdout.lines().chain(ran.stderr.lines()).filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = events.iter().rfind(|event| event["event"] == "progress").unwrap_or_else(|| panic!("{events:?}"));
+    assert_eq!((&last["stage"], &last["objects"], &last["objects_total"]), (&"load".into(), &12.into(), &12.into()));
+}
