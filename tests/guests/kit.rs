@@ -180,6 +180,30 @@ impl Lab {
         self.wait("the end of the process", || !self.processes().contains(&pid));
     }
 
+    /// Crashes a server in which a unit mounts something at a path, with that unit made late, as on a machine that is
+    /// busy: SSH answers before it starts. Then the plan is as if nothing had happened, for it waits.
+    #[track_caller]
+    pub fn comes_back(&self, name: &str, unit: &str, path: &str) {
+        let late =
+            "[Unit]\\nAfter=ssh.service\\n[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/sleep 20\\n";
+        let after = "[Unit]\\nWants=late.service\\nAfter=late.service\\n";
+        let drop_in = format!(
+            "cd /etc/systemd/system && mkdir -p {unit}.d && printf '{late}' >late.service && \
+             printf '{after}' >{unit}.d/late.conf && systemctl daemon-reload && sync"
+        );
+        self.ssh(name, &format!("sudo sh -c \"{drop_in}\""));
+        self.crash(name);
+        let address = self.address(name);
+        let mut early = None;
+        self.wait(&format!("{name} at {address} by SSH"), || {
+            early = self.ssh_to(&address, &format!("mountpoint -q {path}")).status.code().filter(|code| *code != 255);
+            early.is_some()
+        });
+        assert_ne!(early, Some(0), "{path} is mounted later than {name} answers, or this shows nothing");
+        self.env.anole("plan spec.yaml --detailed-exitcode").exits(0).omits("says nothing over SSH");
+        self.ssh(name, &format!("mountpoint -q {path}"));
+    }
+
     /// What a command says on a server. It is waited for until the server answers; the command must succeed.
     #[track_caller]
     pub fn ssh(&self, name: &str, command: &str) -> String {
