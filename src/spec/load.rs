@@ -154,8 +154,8 @@ pub fn load(
     }
     // A bare file name's folder is the empty path, which joins to nothing.
     let folder = base.join(paths[0].parent().unwrap_or(Path::new("")));
-    // A spec means the same from wherever it is named; a working folder that is gone has no absolute paths.
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    // A spec means the same from wherever it is named. What is not there is told when its files are read.
+    let folder = std::fs::canonicalize(&folder).unwrap_or(folder);
     let mut given = reader.flags(inputs);
     for path in inputs.files.iter().rev() {
         given.extend(reader.variables(path, GivenBy::VarFile)?);
