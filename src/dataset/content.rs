@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::digest::Sha256;
 use super::extract::Packing;
 use super::shard::Shard;
+use super::stored::Stored;
 
 /// What a reader of content is.
 pub type Reader = Box<dyn Read + Send>;
@@ -65,6 +66,16 @@ pub trait Open: Send + Sync {
     /// Text that is another one whenever the content is: a version id, an ETag with the address. `None` if nothing is
     /// known, so that its digest is taken anew each time.
     fn identity(&self) -> Option<String>;
+
+    /// Its SHA-256, where it is known without reading it.
+    fn sha256(&self) -> Option<Sha256> {
+        None
+    }
+
+    /// The object that it is, where it is one of a store: the store can be asked to copy it.
+    fn stored(&self) -> Option<&Stored> {
+        None
+    }
 }
 
 /// Where the bytes of an [`Entry`] are.
@@ -169,6 +180,15 @@ impl Content {
             Self::Shard(shard) => format!("a shard of {} files", shard.members()),
             Self::Bytes(_) => "generated content".to_owned(),
             Self::Other(other) => other.origin(),
+        }
+    }
+
+    /// The object of a store that it is, unchanged.
+    #[must_use]
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Other(other) => other.stored(),
+            _ => None,
         }
     }
 

@@ -3,8 +3,9 @@
 //! In: a [`Delivery`], which is plain JSON so that the same binary can be given it on a server; the [`Store`] that it goes
 //! to; a [`Watch`]. Out: a [`Delivered`], which is what a state remembers and a summary shows, as JSON too.
 //!
-//! Invariants: the staging folder is held for the whole of it, so no two deliveries of one dataset run at a time; what an
-//! interrupted one left is carried on by the next. Keys of stores are in the JSON and in no `Debug`.
+//! Invariants: the staging folder is held for the whole of it, so no two deliveries of one dataset run at a time: the second
+//! waits. What an interrupted one left is carried on by the next. No source is where the load goes. Keys of stores are in the
+//! JSON and in no `Debug`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use url::Url;
 
 use super::job::Hidden;
 use super::load::{self, LoadError, Report};
-use super::{DatasetError, Job, Progress, Recorded, Staging, Watch, prepare};
+use super::{DatasetError, ErrorKind, Job, PATIENCE, Progress, Recorded, Staging, Stores, Watch, prepare_from};
 use crate::object::{ObjectError, S3Config, Store};
 
 /// What is to be delivered, and where.
@@ -133,9 +134,24 @@ impl Keys {
 /// # Errors
 /// The first thing that went wrong; there is no manifest then, unless nothing was changed yet.
 pub async fn deliver(delivery: &Delivery, store: &Store, watch: &Arc<dyn Watch>) -> Result<Delivered, DeliveryError> {
-    let root = delivery.staging.clone();
-    let staging = Arc::new(super::blocking(move || Staging::open(&root)).await?);
-    let prepared = prepare(&delivery.job, &staging, watch).await?;
+    deliver_from(delivery, store, &Stores::default(), watch).await
+}
+
+/// As [`deliver`], with stores for the sources in buckets that bring no keys: those that whoever runs this is signed in to,
+/// by the spec's names of their sites.
+///
+/// # Errors
+/// As [`deliver`].
+pub async fn deliver_from(
+    delivery: &Delivery,
+    store: &Store,
+    stores: &Stores,
+    watch: &Arc<dyn Watch>,
+) -> Result<Delivered, DeliveryError> {
+    let stores = stores.clone().or(store);
+    apart(delivery, store, &stores)?;
+    let staging = Arc::new(Staging::wait(&delivery.staging, watch, PATIENCE).await?);
+    let prepared = prepare_from(&delivery.job, &staging, &stores, watch).await?;
     let (of, told) = (prepared.clone(), Arc::clone(watch));
     let wanted = super::blocking(move || of.wanted(&told)).await?;
     let load = &delivery.load;
@@ -149,8 +165,27 @@ pub async fn deliver(delivery: &Delivery, store: &Store, watch: &Arc<dyn Watch>)
     watch.tell(Progress::Stage(super::Stage::Load));
     let (began, before) = (Instant::now(), store.request_count());
     let report = load::load(&place, &wanted, &prepared.manifest(Vec::new()), options, Arc::clone(watch)).await?;
+    let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
     let kept = delivery.keep_staging;
     super::blocking(move || if kept { staging.tidy() } else { staging.clear() }).await?;
-    let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
     Ok(Delivered { recorded: prepared.recorded(), report, seconds, requests: store.request_count() - before })
+}
+
+/// That no source is where the load goes: it would be read while it is changed.
+fn apart(delivery: &Delivery, store: &Store, stores: &Stores) -> Result<(), DatasetError> {
+    let below = |prefix: &str| match prefix.trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    };
+    let target = below(&delivery.load.prefix);
+    for bucket in delivery.job.buckets() {
+        let source = below(&bucket.prefix);
+        let overlap = source.starts_with(&target) || target.starts_with(&source);
+        if bucket.bucket == delivery.load.bucket && overlap && stores.of(bucket)?.is_same(store) {
+            let text = format!("{} is the source, and the load goes to `{target}` of the same bucket", bucket.shown());
+            let hint = "give the load a prefix apart from the source's, or another bucket";
+            return Err(DatasetError::new(ErrorKind::Job, text).hint(hint));
+        }
+    }
+    Ok(())
 }

@@ -27,6 +27,8 @@ use crate::hex;
 const BLOCK: usize = 128 << 10;
 /// The most threads that take digests.
 const MOST_WORKERS: usize = 8;
+/// How many do where contents come from elsewhere: they wait more than they work.
+const WAITING_WORKERS: usize = 16;
 /// How many new lines are written at once.
 const BATCH: usize = 256;
 
@@ -138,6 +140,12 @@ impl Digests {
     /// # Errors
     /// Why it cannot be read.
     pub fn of(&self, content: &Content, size: u64, watch: &dyn Watch) -> Result<Sha256, DatasetError> {
+        if let Content::Other(other) = content
+            && let Some(known) = other.sha256()
+        {
+            watch.tell(Progress::Bytes(size));
+            return Ok(known);
+        }
         let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
         // Before the content is read: if it changes meanwhile, the identity is that of what it was.
         let identity = content.identity().map_err(failed)?;
@@ -256,7 +264,11 @@ impl Objects {
         let (sender, results) = mpsc::channel();
         let (turn, given_up) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        for _ in 0..cores.min(MOST_WORKERS).min(entries.len()) {
+        let workers = match entries.iter().any(|entry| matches!(entry.content, Content::Other(_))) {
+            true => WAITING_WORKERS,
+            false => cores.min(MOST_WORKERS),
+        };
+        for _ in 0..workers.min(entries.len()) {
             let (entries, digests, watch) = (Arc::clone(&entries), Arc::clone(&digests), Arc::clone(&watch));
             let (turn, given_up, sender) = (Arc::clone(&turn), Arc::clone(&given_up), sender.clone());
             std::thread::spawn(move || {

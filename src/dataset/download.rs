@@ -1,4 +1,4 @@
-//! Downloads over HTTP: resumed, checked, kept.
+//! Downloads over HTTP, and objects of stores that are needed as files: resumed, checked, kept.
 //!
 //! ```text
 //! download/<id>/content        the whole file
@@ -15,6 +15,7 @@
 //! - The server's bytes are taken as they are: no encoding is asked for or undone.
 //! - No message holds a URL's password or query.
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +27,11 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
 use url::Url;
 
-use super::content::file_identity;
+use super::content::{Content, Open as _, file_identity};
 use super::digest::{Sha256, start};
 use super::job::{Download, Limits, shown};
 use super::staging::{Staging, fits, write_whole};
+use super::stored::Stored;
 use super::{DatasetError, ErrorKind, Progress, Stage, Watch, text};
 use crate::cloud::transport;
 
@@ -144,6 +146,59 @@ fn kept(folder: &Path, expected: Option<Sha256>) -> Option<Seen> {
     let path = folder.join("content");
     let same = file_identity(&path, &std::fs::metadata(&path).ok()?).text == seen.identity;
     (same && expected.is_none_or(|expected| expected == seen.sha256)).then_some(seen)
+}
+
+/// The file that an object of a store is, from its folder in the staging or from the store, and its SHA-256. Blocking.
+/// The folder is that of the object with this content: so what came before is always carried on.
+pub(super) fn copied(stored: &Stored, folder: &Path, watch: &dyn Watch) -> Result<(PathBuf, Sha256), DatasetError> {
+    let (part, path) = (folder.join("part"), folder.join("content"));
+    if let Some(seen) = kept(folder, stored.sha256) {
+        return Ok((path, seen.sha256));
+    }
+    let failed = |error| DatasetError::file(&part, error);
+    let there = std::fs::OpenOptions::new().read(true).append(true).create(true).open(&part);
+    let mut file = there.map_err(failed)?;
+    let from = file.metadata().map_err(failed)?.len().min(stored.size);
+    file.set_len(from).map_err(failed)?;
+    fits(folder, stored.size - from, &format!("the rest of {}", stored.origin()))?;
+    watch.tell(Progress::Total { objects: 1, bytes: stored.size });
+    let (mut hasher, mut block, mut length) = (start(b""), vec![0; BLOCK], 0);
+    let content = Content::Other(Arc::new(stored.clone()));
+    let mut reader = std::io::Read::take(file.try_clone().map_err(failed)?, from)
+        .chain(content.open(from, stored.size).map_err(failed)?);
+    while length < stored.size {
+        if watch.stopped() {
+            return Err(DatasetError::stopped());
+        }
+        let read = reader.read(&mut block);
+        let read = read.map_err(|error| DatasetError::io(ErrorKind::Source, &stored.origin(), error))?;
+        hasher.update(&block[..read]);
+        if length >= from {
+            file.write_all(&block[..read]).map_err(failed)?;
+        }
+        length += read as u64;
+        watch.tell(Progress::Bytes(read as u64));
+    }
+    file.sync_all().map_err(failed)?;
+    let sha256 = Sha256::finish(hasher);
+    if let Some(wanted) = stored.sha256.filter(|wanted| *wanted != sha256) {
+        std::fs::remove_file(&part).map_err(failed)?;
+        let text = format!("{} has the SHA-256 {sha256}, and its manifest says {wanted}", stored.origin());
+        return Err(DatasetError::new(ErrorKind::Digest, text));
+    }
+    keep(folder, sha256, stored.size)?;
+    Ok((path, sha256))
+}
+
+/// What came is whole, and is kept.
+fn keep(folder: &Path, sha256: Sha256, size: u64) -> Result<(), DatasetError> {
+    let path = folder.join("content");
+    let keep = || {
+        std::fs::rename(folder.join("part"), &path)?;
+        let seen = Seen { sha256, size, identity: file_identity(&path, &std::fs::metadata(&path)?).text };
+        Ok(serde_json::to_vec(&seen)?)
+    };
+    write_whole(&folder.join("seen.json"), &keep().map_err(|error| DatasetError::file(&path, error))?)
 }
 
 /// That a file is the one that is wanted.
@@ -367,7 +422,7 @@ impl Fetching<'_> {
 
     /// What came is whole: it is kept if it is what is expected.
     fn finish(&self, url: &Url, sha256: Sha256, size: u64) -> Result<Sha256, Failed> {
-        let (part, path) = (self.folder.join("part"), self.folder.join("content"));
+        let part = self.folder.join("part");
         if let Err(mut error) = is_expected(self.download, &shown(url), sha256, size) {
             if looks_like_a_page(&part) {
                 error.message.push_str("; what came is a web page");
@@ -377,11 +432,7 @@ impl Fetching<'_> {
             removed.map_err(|error| self.broken(error))?;
             return Err(Failed::Wrong(error));
         }
-        std::fs::rename(&part, &path).map_err(|error| self.broken(error))?;
-        let meta = std::fs::metadata(&path).map_err(|error| self.broken(error))?;
-        let seen = Seen { sha256, size, identity: file_identity(&path, &meta).text };
-        let text = serde_json::to_vec(&seen).map_err(|error| self.broken(error.into()))?;
-        write_whole(&self.folder.join("seen.json"), &text)?;
+        keep(&self.folder, sha256, size)?;
         Ok(sha256)
     }
 
@@ -438,7 +489,6 @@ fn cut(length: u64, size: u64) -> String {
 
 /// Whether a file begins as HTML does: a page to sign in, where a file was asked for.
 fn looks_like_a_page(path: &Path) -> bool {
-    use std::io::Read as _;
     let mut start = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
     let text = String::from_utf8_lossy(&start).trim_start().to_ascii_lowercase();

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     File,
     /// What is recorded (a manifest, a cache) is damaged, or of a later version.
     Record,
+    /// Another run is at work in the staging folder.
+    Busy,
     /// It was asked to stop.
     Stopped,
 }

@@ -96,6 +96,7 @@ impl Stage {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
+            Self::Wait => "waiting for another run that uses the same staging folder",
             Self::Source => "fetching",
             Self::Extract => "unpacking",
             Self::Transform => "transforming",

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::delivery::Keys;
 use super::digest::Sha256;
 
 /// From sources to objects.
@@ -53,6 +54,39 @@ pub enum Origin {
     Url(Download),
     /// A file or a folder of the machine on which the job runs.
     Path(PathBuf),
+    /// Objects of a bucket.
+    Bucket(Bucket),
+    /// What another job makes.
+    Dataset(Box<Another>),
+}
+
+/// The objects below a prefix of a bucket, or the one object that the prefix names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// The store and its keys; none where whoever runs the job is signed in to the site, and gives its own: see
+    /// [`super::Stores`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Keys>,
+    /// The site, by the spec's name for it; empty for that which the load goes to. It stands for the store in the recipe,
+    /// whatever its address is and whoever gives the keys.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub site: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix, with or without the slash at its end; empty for the whole bucket.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+/// Another dataset, whose files are read where it staged them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Another {
+    /// From its sources to its objects.
+    pub job: Job,
+    /// Its staging folder, on the machine where this job runs.
+    pub staging: PathBuf,
 }
 
 /// A file that is downloaded.
@@ -290,7 +324,49 @@ impl Origin {
         match self {
             Self::Url(download) => shown(&download.url),
             Self::Path(path) => path.display().to_string(),
+            Self::Bucket(bucket) => bucket.shown(),
+            Self::Dataset(another) => {
+                let sources: Vec<String> = another.job.sources.iter().map(|source| source.from.shown()).collect();
+                format!("the dataset of {}", sources.join(", "))
+            }
         }
+    }
+}
+
+impl Bucket {
+    /// What it is, for people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let at = match (self.site.as_str(), &self.store) {
+            ("", Some(keys)) => format!(" at {}", shown(&keys.endpoint)),
+            ("", None) => String::new(),
+            (site, _) => format!(" at {site}"),
+        };
+        format!("{}/{}{at}", self.bucket, self.prefix.trim_matches('/'))
+    }
+
+    /// What the keys of its objects begin with.
+    pub(super) fn below(&self) -> String {
+        match self.prefix.trim_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        }
+    }
+}
+
+impl Job {
+    /// The buckets that it reads, also those of the datasets that it reads.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<&Bucket> {
+        let mut found = Vec::new();
+        for source in &self.sources {
+            match &source.from {
+                Origin::Bucket(bucket) => found.push(bucket),
+                Origin::Dataset(another) => found.extend(another.job.buckets()),
+                Origin::Url(_) | Origin::Path(_) => {}
+            }
+        }
+        found
     }
 }
 

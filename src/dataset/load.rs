@@ -19,11 +19,13 @@
 //!   fails the load. What arrived has the MD5 of what was sent: the store checks it, and its entity tag is compared.
 //! - Nothing outside the prefix is written or deleted, and nothing of another dataset whose prefix lies below this one.
 //! - Extra objects go only after all wanted ones are there.
+//! - What the same store has already, unchanged, the store copies by itself if it may: see [`copy`].
 //! - Memory is bounded by [`Options::memory`], whatever the number and the size of the objects.
 //! - One load at a time has a prefix: who calls sees to that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -34,6 +36,7 @@ use super::{Progress, Stage, Watch};
 use crate::object::{Content, ObjectError, PutOptions, Store, Upload, Victim};
 
 mod audit;
+mod copy;
 mod decide;
 mod look;
 mod send;
@@ -82,6 +85,8 @@ pub struct Options {
     pub part_size: u64,
     /// How much content is in memory at a time, in bytes. At least one object of the threshold's size fits.
     pub memory: u64,
+    /// The largest object that the store is asked to copy in one request, in bytes: S3 takes 5 GB.
+    pub copy_whole: u64,
     /// Whether objects below the prefix that are not wanted are deleted.
     pub delete_extra: bool,
     /// Whether every object is read back.
@@ -95,6 +100,7 @@ impl Default for Options {
             threshold: 32 << 20,
             part_size: 16 << 20,
             memory: 192 << 20,
+            copy_whole: 5_000_000_000,
             delete_extra: false,
             verify: false,
         }
@@ -108,6 +114,9 @@ pub struct Report {
     pub wanted: u64,
     /// How many of them were sent.
     pub sent: u64,
+    /// How many of them the store copied by itself.
+    #[serde(default)]
+    pub copied: u64,
     /// How many bytes were sent.
     pub sent_bytes: u64,
     /// How many parts were there from an interrupted load.
@@ -173,6 +182,8 @@ struct Loader {
     memory: Arc<Semaphore>,
     /// Requests that carry data.
     slots: Arc<Semaphore>,
+    /// Whether the store refused to copy an object: then it is not asked for the others.
+    refused: AtomicBool,
     watch: Arc<dyn Watch>,
 }
 
@@ -189,6 +200,7 @@ impl Loader {
             options,
             memory: Arc::new(Semaphore::new(kib(options.memory.max(options.threshold)))),
             slots: Arc::new(Semaphore::new(options.transfers.max(1))),
+            refused: AtomicBool::new(false),
             watch,
         }
     }
@@ -310,7 +322,7 @@ impl Loader {
         }
         let (manifest, previous) = (self.key(MANIFEST), self.key(PREVIOUS));
         if seen.complete {
-            self.store.copy((&self.bucket, &manifest), (&self.bucket, &previous)).await?;
+            self.store.copy((&self.bucket, &manifest), (&self.bucket, &previous), None).await?;
         }
         self.store.delete(&self.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
         Ok(())

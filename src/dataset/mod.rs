@@ -8,8 +8,9 @@
 //! ```
 //!
 //! In: a [`Job`], which is plain JSON, and a [`Staging`] folder. Out: a [`Prepared`] dataset: its entries, and
-//! [`Objects`] as their digests come in, each with content that can be opened again and again. This half knows no bucket
-//! and no cloud; it prints nothing, and tells its progress to a [`Watch`].
+//! [`Objects`] as their digests come in, each with content that can be opened again and again. What is asked of a bucket is
+//! asked by [`bucket`] and [`stored`], where a source lies in one, and by [`load`]; no other part knows of stores, and none
+//! of clouds. Nothing here prints: progress is told to a [`Watch`].
 //!
 //! ```ignore
 //! let staging = Arc::new(Staging::open(&folder)?);
@@ -31,6 +32,7 @@
 //!
 //! **Architecture Invariant:** the same source and the same transforms give the same objects, byte for byte.
 
+mod bucket;
 mod content;
 pub mod delivery;
 mod digest;
@@ -46,6 +48,7 @@ pub mod recipe;
 mod shard;
 pub mod source;
 mod staging;
+mod stored;
 pub mod text;
 mod transform;
 
@@ -55,19 +58,23 @@ pub(crate) mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use bucket::Stores;
 pub use content::{Content, Entry, Object, Open, Reader};
 pub use digest::{Digests, Objects, Sha256};
 pub use error::{DatasetError, ErrorKind};
 pub use job::{
-    ClassFolders, Command, Download, Extract, Hidden, Job, Label, Limits, Origin, Others, Part, SampleKey, Source,
-    Split, Transform, Webdataset,
+    Another, Bucket, ClassFolders, Command, Download, Extract, Hidden, Job, Label, Limits, Origin, Others, Part,
+    SampleKey, Source, Split, Transform, Webdataset,
 };
 pub use manifest::{Difference, Listed, Manifest};
 pub use recipe::{Known, Recipe, Recorded, SourceSeen};
 pub use source::Gathered;
-pub use staging::Staging;
+pub use staging::{PATIENCE, Staging};
+pub use stored::Stored;
 pub use transform::check as check_transform;
 
 /// Who is told how far it is, and asked whether to stop. Called from several threads, often.
@@ -104,6 +111,8 @@ pub enum Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// Another run has the staging folder.
+    Wait,
     /// A source is fetched.
     Source,
     /// Archives are unpacked.
@@ -128,6 +137,8 @@ pub struct Prepared {
     sources: Vec<SourceSeen>,
     recipe: Recipe,
     steps: Vec<serde_json::Value>,
+    /// Other datasets' staging folders that entries are read from.
+    _held: Vec<Arc<Staging>>,
 }
 
 /// Fetches, unpacks and transforms what a job says.
@@ -135,12 +146,39 @@ pub struct Prepared {
 /// # Errors
 /// The first thing that went wrong. What was fetched and made until then is kept for the next run.
 pub async fn prepare(job: &Job, staging: &Arc<Staging>, watch: &Arc<dyn Watch>) -> Result<Prepared, DatasetError> {
-    job.check()?;
-    let (ready, at, told) = (job.clone(), Arc::clone(staging), Arc::clone(watch));
-    blocking(move || transform::ready(&ready, &at.root().join("temporary"), told.as_ref())).await?;
-    let gathered = source::gather(job, staging, watch).await?;
-    let (job, staging, watch) = (job.clone(), Arc::clone(staging), Arc::clone(watch));
-    blocking(move || assemble(&job, gathered, &staging, watch.as_ref())).await
+    prepare_from(job, staging, &Stores::default(), watch).await
+}
+
+/// As [`prepare`], with stores for the sources in buckets that bring no keys.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_from(
+    job: &Job,
+    staging: &Arc<Staging>,
+    stores: &Stores,
+    watch: &Arc<dyn Watch>,
+) -> Result<Prepared, DatasetError> {
+    let with = source::Gathering::new(staging, stores, watch);
+    let prepared = prepare_with(job, staging, &with).await?;
+    Ok(Prepared { _held: with.held(), ..prepared })
+}
+
+/// Boxed, for a source can be a job itself.
+fn prepare_with<'a>(
+    job: &'a Job,
+    staging: &'a Arc<Staging>,
+    with: &'a source::Gathering<'_>,
+) -> BoxFuture<'a, Result<Prepared, DatasetError>> {
+    let prepared = async move {
+        job.check()?;
+        let (ready, at, told) = (job.clone(), Arc::clone(staging), Arc::clone(with.watch));
+        blocking(move || transform::ready(&ready, &at.root().join("temporary"), told.as_ref())).await?;
+        let gathered = source::gather(job, staging, with).await?;
+        let (job, staging, watch) = (job.clone(), Arc::clone(staging), Arc::clone(with.watch));
+        blocking(move || assemble(&job, gathered, &staging, watch.as_ref())).await
+    };
+    prepared.boxed()
 }
 
 /// Unpacks and transforms sources that are at hand. Blocking.
@@ -192,7 +230,7 @@ pub fn assemble(
     }
     let steps = job.transform.iter().map(recipe::transform).collect();
     let recipe = recipe::recipe(job);
-    Ok(Prepared { entries: entries.into(), digests: staging.digests(), sources, recipe, steps })
+    Ok(Prepared { entries: entries.into(), digests: staging.digests(), sources, recipe, steps, _held: Vec::new() })
 }
 
 /// That what is staged is not taken for a part of its own source.
@@ -223,17 +261,32 @@ impl Job {
             {
                 return mistake(format!("`into: {into}`: {why}"));
             }
-            let Origin::Url(download) = &source.from else { continue };
-            for url in std::iter::once(&download.url).chain(&download.mirrors) {
-                if !["http", "https", "file"].contains(&url.scheme()) {
-                    return mistake(format!("{}: a source is http, https or file", job::shown(url)));
+            match &source.from {
+                Origin::Url(download) => download.check()?,
+                Origin::Path(_) => {}
+                Origin::Bucket(bucket) if bucket.bucket.is_empty() => {
+                    return mistake("a source in a bucket needs the bucket's name".to_owned());
                 }
-            }
-            if download.mirrors.iter().any(|url| url.scheme() == "file") {
-                return mistake("a mirror is http or https".to_owned());
+                Origin::Bucket(_) => {}
+                Origin::Dataset(another) => another.job.check()?,
             }
         }
         self.transform.iter().try_for_each(transform::check)
+    }
+}
+
+impl Download {
+    fn check(&self) -> Result<(), DatasetError> {
+        let mistake = |text: String| Err(DatasetError::new(ErrorKind::Job, text));
+        for url in std::iter::once(&self.url).chain(&self.mirrors) {
+            if !["http", "https", "file"].contains(&url.scheme()) {
+                return mistake(format!("{}: a source is http, https or file", job::shown(url)));
+            }
+        }
+        match self.mirrors.iter().any(|url| url.scheme() == "file") {
+            true => mistake("a mirror is http or https".to_owned()),
+            false => Ok(()),
+        }
     }
 }
 

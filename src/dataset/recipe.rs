@@ -43,10 +43,11 @@ pub struct Recorded {
 pub struct SourceSeen {
     /// What it is, for people: its address without secrets.
     pub what: String,
-    /// The SHA-256 of the file that was downloaded or read; none for a folder.
+    /// The SHA-256 of the file that was downloaded or read; none for a folder and for objects of a bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
-    /// What told, without reading them, that the files of a path were these: see [`super::source::fingerprint`].
+    /// What told, without reading them, that the files of a path or the objects of a bucket were these: see
+    /// [`super::source::fingerprint`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Sha256>,
 }
@@ -62,7 +63,7 @@ pub enum Known {
     SourceChanged,
     /// It is unpacked or transformed otherwise.
     TransformChanged,
-    /// The files of a path are others than they were.
+    /// The files of a path, or the objects of a bucket, are others than they were.
     FilesChanged,
 }
 
@@ -118,6 +119,12 @@ fn source(source: &Source) -> Value {
         }
         Origin::Url(Download { url, .. }) => json!({ "url": url }),
         Origin::Path(path) => json!({ "path": path }),
+        Origin::Bucket(this) => {
+            let endpoint = this.store.as_ref().filter(|_| this.site.is_empty()).map(|keys| &keys.endpoint);
+            json!({ "site": this.site, "endpoint": endpoint, "bucket": this.bucket, "prefix": this.below() })
+        }
+        // Where it is staged does not matter.
+        Origin::Dataset(another) => json!({ "dataset": recipe(&another.job) }),
     };
     json!({ "from": from, "into": source.into, "strip": source.strip })
 }

@@ -1,21 +1,24 @@
 //! Sources: where the data comes from, as files that can be read.
 //!
 //! In: the sources of a job. Out: for each a [`Gathered`]: a file, which may be an archive; a folder; or entries that
-//! can be read from elsewhere. The last is the place for sources that are not of this machine: whatever yields named
-//! content that can be opened again ([`super::content::Open`]) joins there, and all that comes after is the same.
+//! are read from elsewhere: from a bucket, see [`super::bucket`], or from where another dataset staged them. Whatever yields
+//! named content that can be opened again ([`super::content::Open`]) joins there, and all that comes after is the same.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use url::Url;
 
+use super::bucket::{self, Stores};
 use super::content::{Entry, file_identity};
 use super::digest::Sha256;
 use super::download::{self, Patience};
-use super::job::{Download, Job, Origin, Source};
+use super::job::{Another, Download, Job, Origin, Source};
 use super::recipe::SourceSeen;
-use super::staging::{Links, Staging, walk};
+use super::staging::{Links, PATIENCE, Staging, walk};
 use super::{DatasetError, ErrorKind, Progress, Stage, Watch};
 
 /// A source that is at hand.
@@ -36,39 +39,141 @@ pub enum Gathered {
     Entries(Vec<Entry>),
 }
 
+/// What sources are gathered with, those of a job and those of the jobs that it reads.
+pub(super) struct Gathering<'a> {
+    stores: &'a Stores,
+    pub(super) watch: &'a Arc<dyn Watch>,
+    /// The staging folders that this run has, its own first. One that is wanted twice is taken once.
+    stagings: Mutex<Vec<Arc<Staging>>>,
+}
+
+impl<'a> Gathering<'a> {
+    pub(super) fn new(own: &Arc<Staging>, stores: &'a Stores, watch: &'a Arc<dyn Watch>) -> Self {
+        Self { stores, watch, stagings: Mutex::new(vec![Arc::clone(own)]) }
+    }
+
+    /// All that this run has taken.
+    pub(super) fn held(&self) -> Vec<Arc<Staging>> {
+        self.stagings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The staging folder of another dataset, with the right to write there until it is released.
+    async fn staging(&self, root: &Path) -> Result<Arc<Staging>, DatasetError> {
+        let absolute = std::path::absolute(root).map_err(|error| DatasetError::file(root, error))?;
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let wanted = real(&absolute);
+        if let Some(had) = self.held().into_iter().find(|had| real(had.root()) == wanted) {
+            had.again(self.watch, PATIENCE).await?;
+            return Ok(had);
+        }
+        let staging = Arc::new(Staging::wait(&absolute, self.watch, PATIENCE).await?);
+        self.stagings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&staging));
+        Ok(staging)
+    }
+}
+
 /// Gathers all sources of a job, one after the other: each may fill the network.
 ///
 /// # Errors
 /// That one cannot be had, or is not what it should be.
-pub async fn gather(
+pub(super) async fn gather(
     job: &Job,
     staging: &Arc<Staging>,
-    watch: &Arc<dyn Watch>,
+    with: &Gathering<'_>,
 ) -> Result<Vec<(Gathered, SourceSeen)>, DatasetError> {
     let mut found = Vec::with_capacity(job.sources.len());
     for source in &job.sources {
-        watch.tell(Progress::Stage(Stage::Source));
-        let gathered = match &source.from {
-            Origin::Url(download) if download.url.scheme() == "file" => local(download, staging, watch).await?,
-            Origin::Url(download) => {
-                let (path, sha256) =
-                    download::fetch(download, &job.limits, staging, watch, Patience::default()).await?;
-                Gathered::File { path, name: file_name(&download.url), sha256: Some(sha256) }
-            }
-            Origin::Path(path) => at_path(path)?,
-        };
-        let sha256 = match &gathered {
-            Gathered::File { sha256, .. } => *sha256,
-            _ => None,
-        };
-        let seen = SourceSeen { what: source.from.shown(), sha256, fingerprint: fingerprint(source)? };
-        found.push((gathered, seen));
+        with.watch.tell(Progress::Stage(Stage::Source));
+        found.push(one(source, job, staging, with).await?);
     }
     Ok(found)
 }
 
+async fn one(
+    source: &Source,
+    job: &Job,
+    staging: &Arc<Staging>,
+    with: &Gathering<'_>,
+) -> Result<(Gathered, SourceSeen), DatasetError> {
+    let watch = with.watch;
+    let (gathered, fingerprint) = match &source.from {
+        Origin::Url(download) if download.url.scheme() == "file" => {
+            (local(download, staging, watch).await?, fingerprint(source)?)
+        }
+        Origin::Url(download) => {
+            let (path, sha256) = download::fetch(download, &job.limits, staging, watch, Patience::default()).await?;
+            (Gathered::File { path, name: file_name(&download.url), sha256: Some(sha256) }, None)
+        }
+        Origin::Path(path) => (at_path(path)?, fingerprint(source)?),
+        Origin::Bucket(from) => {
+            let listing = bucket::list(from, with.stores).await?;
+            let fingerprint = listing.fingerprint();
+            (listing.gathered(job, staging, watch).await?, Some(fingerprint))
+        }
+        Origin::Dataset(another) => return staged(another, source, with).await,
+    };
+    let sha256 = match &gathered {
+        Gathered::File { sha256, .. } => *sha256,
+        _ => None,
+    };
+    Ok((gathered, SourceSeen { what: source.from.shown(), sha256, fingerprint }))
+}
+
+/// What another job makes, from its staging folder; what is not there is made there first.
+async fn staged(
+    another: &Another,
+    source: &Source,
+    with: &Gathering<'_>,
+) -> Result<(Gathered, SourceSeen), DatasetError> {
+    let staging = with.staging(&another.staging).await?;
+    let prepared = super::prepare_with(&another.job, &staging, with).await;
+    // Others may come in; what is there stays as long as it is read.
+    staging.release()?;
+    let prepared = prepared?;
+    let seen = &prepared.sources;
+    let sha256 = if let [only] = seen.as_slice() { only.sha256 } else { None };
+    let fingerprint = combined(seen.iter().map(|one| one.fingerprint));
+    let what = source.from.shown();
+    Ok((Gathered::Entries(prepared.entries().to_vec()), SourceSeen { what, sha256, fingerprint }))
+}
+
+/// The fingerprint of several sources; `None` if none of them has one.
+fn combined(fingerprints: impl Iterator<Item = Option<Sha256>>) -> Option<Sha256> {
+    let all: Vec<Option<Sha256>> = fingerprints.collect();
+    let any = all.iter().any(Option::is_some);
+    any.then(|| super::recipe::digest(&json!({ "fingerprints": all })))
+}
+
+/// What tells, without its data, which files a source has: of a path as [`fingerprint`] does; of a bucket by a list of it;
+/// of another dataset by those of its sources. `None` for a download.
+///
+/// # Errors
+/// That it is not there, or cannot be listed.
+pub fn fingerprint_from<'a>(
+    source: &'a Source,
+    stores: &'a Stores,
+) -> BoxFuture<'a, Result<Option<Sha256>, DatasetError>> {
+    let asked = async move {
+        match &source.from {
+            Origin::Bucket(from) => Ok(Some(bucket::list(from, stores).await?.fingerprint())),
+            Origin::Dataset(another) => {
+                let mut all = Vec::with_capacity(another.job.sources.len());
+                for one in &another.job.sources {
+                    all.push(fingerprint_from(one, stores).await?);
+                }
+                Ok(combined(all.into_iter()))
+            }
+            Origin::Url(_) | Origin::Path(_) => {
+                let source = source.clone();
+                super::blocking(move || fingerprint(&source)).await
+            }
+        }
+    };
+    asked.boxed()
+}
+
 /// What tells, without reading them, which files a local source has: their paths, lengths and times. `None` for a
-/// source that is not of this machine.
+/// source that is not of this machine; [`fingerprint_from`] asks for those too.
 ///
 /// # Errors
 /// That it is not there, or cannot be listed.
@@ -76,7 +181,7 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
     let path = match &source.from {
         Origin::Path(path) => path.clone(),
         Origin::Url(download) if download.url.scheme() == "file" => local_path(&download.url)?,
-        Origin::Url(_) => return Ok(None),
+        Origin::Url(_) | Origin::Bucket(_) | Origin::Dataset(_) => return Ok(None),
     };
     let files = match at_path(&path)? {
         Gathered::Folder(folder) => walk(&folder, Links::Followed)?,

@@ -1,7 +1,8 @@
 //! The staging folder of one dataset: what was downloaded, unpacked and made, whole or not at all.
 //!
 //! ```text
-//! <root>/lock                    one run at a time
+//! <root>/lock                    one run at a time writes here
+//! <root>/readers                 held by each run that reads here, so that nothing is removed meanwhile
 //! <root>/download/<id>/…         see `download`
 //! <root>/made/<id>/              a folder that was made whole
 //! <root>/made/<id>.json          … and what is in it; written last, so it says that the folder is whole
@@ -13,33 +14,52 @@
 //! - A folder counts only with its list, which is written after its data is on the disk; and only if every file of the
 //!   list has the length that the list says. So a kill, or a power cut, at any moment leaves it whole or not there.
 //! - Nothing outside the root is ever written or removed.
+//! - Nothing is removed that another run may read.
+//!
+//! A run that reads another dataset's staging has it to itself only while it makes sure that all is there, and then lets
+//! others in: any number may read at a time. Whoever comes in between waits, see [`Staging::wait`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::content::Entry;
 use super::digest::{Digests, Sha256};
 use super::text;
-use super::{DatasetError, ErrorKind};
+use super::{DatasetError, ErrorKind, Progress, Stage, Watch};
 
 /// What is left free on a disk: other programs write to it too.
 const RESERVE: u64 = 256 << 20;
 /// How deep folders may lie in each other.
 const DEEPEST: usize = 64;
 
-/// A staging folder that this process holds.
+/// How long a run waits for another one: for as long as a large download takes.
+pub const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// How often it looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A staging folder that this process reads, and that it may write while it holds it.
 #[derive(Debug)]
 pub struct Staging {
     root: PathBuf,
+    lock: Mutex<Lock>,
     /// Held as long as this lives.
-    _lock: File,
+    readers: File,
     digests: Arc<Digests>,
     used: Mutex<BTreeSet<PathBuf>>,
+}
+
+/// The right to write.
+#[derive(Debug)]
+struct Lock {
+    file: File,
+    /// How often it is held by this run.
+    times: u32,
 }
 
 /// What is in a folder that was made.
@@ -52,29 +72,83 @@ impl Staging {
     /// Takes a folder, made if it is not there.
     ///
     /// # Errors
-    /// That another run has it, or that it cannot be written.
+    /// That another run has it ([`ErrorKind::Busy`]), or that it cannot be written.
     pub fn open(root: &Path) -> Result<Self, DatasetError> {
         let root = std::path::absolute(root).map_err(|error| DatasetError::file(root, error))?;
         for folder in ["download", "made", "temporary"] {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
         }
-        let path = root.join("lock");
-        let lock = File::create(&path).map_err(|error| DatasetError::file(&path, error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = format!("another run is at work in {}", root.display());
-                return Err(DatasetError::new(ErrorKind::File, text).hint("wait for it, or give another `staging:`"));
-            }
-            Err(TryLockError::Error(error)) => return Err(DatasetError::file(&path, error)),
-        }
-        let temporary = root.join("temporary");
-        fs::remove_dir_all(&temporary)
-            .and_then(|()| fs::create_dir(&temporary))
-            .map_err(|error| DatasetError::file(&temporary, error))?;
+        let opened = |name: &str| {
+            let path = root.join(name);
+            File::create(&path).map_err(|error| DatasetError::file(&path, error))
+        };
+        let (lock, readers) = (Mutex::new(Lock { file: opened("lock")?, times: 0 }), opened("readers")?);
         let digests = Arc::new(Digests::open(&root.join("digests")));
-        Ok(Self { root, _lock: lock, digests, used: Mutex::default() })
+        let staging = Self { root, lock, readers, digests, used: Mutex::default() };
+        staging.take()?;
+        let temporary = staging.root.join("temporary");
+        staging.alone(|| {
+            let emptied = fs::remove_dir_all(&temporary).and_then(|()| fs::create_dir(&temporary));
+            emptied.map_err(|error| DatasetError::file(&temporary, error))
+        })?;
+        Ok(staging)
+    }
+
+    /// Takes a folder as [`Staging::open`] does, and waits for a run that has it, for so long at most.
+    ///
+    /// # Errors
+    /// That it has it still, that it was stopped, or that it cannot be written.
+    pub async fn wait(root: &Path, watch: &Arc<dyn Watch>, most: Duration) -> Result<Self, DatasetError> {
+        let folder = root.to_owned();
+        patiently(watch, most, move || Self::open(&folder)).await
+    }
+
+    /// Takes it again, after [`Staging::release`].
+    pub(super) async fn again(self: &Arc<Self>, watch: &Arc<dyn Watch>, most: Duration) -> Result<(), DatasetError> {
+        let this = Arc::clone(self);
+        patiently(watch, most, move || this.take()).await
+    }
+
+    /// Takes the right to write, or one more of what it has.
+    fn take(&self) -> Result<(), DatasetError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.times == 0 {
+            match lock.file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let text = format!("another run is at work in {}", self.root.display());
+                    let hint = "wait for it, or give another `staging:`";
+                    return Err(DatasetError::new(ErrorKind::Busy, text).hint(hint));
+                }
+                Err(TryLockError::Error(error)) => return Err(DatasetError::file(&self.root.join("lock"), error)),
+            }
+        }
+        lock.times += 1;
+        Ok(())
+    }
+
+    /// Gives one right to write back; with the last one others may write. What is there can be read on.
+    pub(super) fn release(&self) -> Result<(), DatasetError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.times = lock.times.saturating_sub(1);
+        match lock.times {
+            0 => lock.file.unlock().map_err(|error| DatasetError::file(&self.root.join("lock"), error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does something that no other run may see, if none reads here. Whether it was done. Only who may write does this, so
+    /// no reader comes in between.
+    fn alone(&self, work: impl FnOnce() -> Result<(), DatasetError>) -> Result<bool, DatasetError> {
+        let failed = |error| DatasetError::file(&self.root.join("readers"), error);
+        let done = match self.readers.try_lock() {
+            Ok(()) => work().map(|()| true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        };
+        self.readers.lock_shared().map_err(failed)?;
+        done
     }
 
     /// Where it is.
@@ -155,11 +229,16 @@ impl Staging {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
     }
 
-    /// Removes what this run did not use: earlier versions of the source, results of other transforms.
+    /// Removes what this run did not use: earlier versions of the source, results of other transforms. Nothing is removed
+    /// while another run reads here.
     ///
     /// # Errors
     /// That something cannot be removed.
     pub fn tidy(&self) -> Result<(), DatasetError> {
+        self.alone(|| self.remove_unused()).map(drop)
+    }
+
+    fn remove_unused(&self) -> Result<(), DatasetError> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         for folder in ["download", "made"] {
             let folder = self.root.join(folder);
@@ -188,13 +267,23 @@ impl Staging {
     /// Removes the folder with all that is in it.
     ///
     /// # Errors
-    /// That something cannot be removed.
+    /// That another run reads there ([`ErrorKind::Busy`]), or that something cannot be removed.
     pub fn remove(self) -> Result<(), DatasetError> {
+        match self.alone(|| self.remove_all())? {
+            true => Ok(()),
+            false => {
+                let text = format!("another dataset reads what is staged in {}", self.root.display());
+                Err(DatasetError::new(ErrorKind::Busy, text).hint("wait until it is loaded"))
+            }
+        }
+    }
+
+    fn remove_all(&self) -> Result<(), DatasetError> {
         for part in ["download", "made", "temporary"] {
             let folder = self.root.join(part);
             fs::remove_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
         }
-        for file in ["digests", "lock"] {
+        for file in ["digests", "lock", "readers"] {
             let path = self.root.join(file);
             if path.exists() {
                 fs::remove_file(&path).map_err(|error| DatasetError::file(&path, error))?;
@@ -203,6 +292,31 @@ impl Staging {
         // Somebody else's files may lie in it; then it stays.
         let _ = fs::remove_dir(&self.root);
         Ok(())
+    }
+}
+
+/// Does something that needs the right to write, and waits for whoever has it.
+async fn patiently<T: Send + 'static>(
+    watch: &Arc<dyn Watch>,
+    most: Duration,
+    work: impl Fn() -> Result<T, DatasetError> + Send + Sync + 'static,
+) -> Result<T, DatasetError> {
+    let (work, began, mut told) = (Arc::new(work), Instant::now(), false);
+    loop {
+        let work = Arc::clone(&work);
+        match super::blocking(move || work()).await {
+            Err(error) if error.kind == ErrorKind::Busy && began.elapsed() < most => {
+                if watch.stopped() {
+                    return Err(DatasetError::stopped());
+                }
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!("{error}; this one waits for it");
+                    watch.tell(Progress::Stage(Stage::Wait));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -16,6 +16,14 @@ pub(super) trait Api: Send + Sync {
     /// The store's host, for messages.
     fn host(&self) -> &str;
 
+    /// Where it is, and whose it is as far as its address says that: stores of the same place are one store.
+    fn place(&self) -> String;
+
+    /// Whether a list tells the size and the entity tag of every object. Swift lists those of a large object's manifest.
+    fn lists_whole(&self) -> bool {
+        true
+    }
+
     /// Whether a refused token has been renewed by the time its refusal is returned.
     fn renews(&self) -> bool {
         false
@@ -51,8 +59,12 @@ pub(super) trait Api: Send + Sync {
 
     async fn get(&self, bucket: &str, key: &str, range: Option<Range<u64>>) -> Outcome<Download>;
 
-    /// Copies an object inside the store.
-    async fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Outcome<()>;
+    /// Copies an object inside the store, with its metadata or with that of `options` instead, and returns the copy's
+    /// entity tag, where the store says it.
+    async fn copy(&self, from: (&str, &str), to: (&str, &str), options: Option<&PutOptions>) -> Outcome<String>;
+
+    /// Copies a piece of an object inside the store, as a part of an upload, and returns the part's entity tag.
+    async fn copy_part(&self, from: (&str, &str), range: Range<u64>, upload: &Upload, number: u32) -> Outcome<String>;
 
     /// Deletes up to [`super::AT_A_TIME`] objects, and returns those that it could not delete.
     async fn delete(&self, bucket: &str, victims: &[Victim]) -> Outcome<Vec<ObjectError>>;

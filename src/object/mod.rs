@@ -92,6 +92,26 @@ impl Store {
         self.api.host()
     }
 
+    /// Whether the other one is the same store, spoken to by the same API: one can be asked to copy from the other. The
+    /// keys may be others, and may not be allowed to.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.api.place() == other.api.place()
+    }
+
+    /// What tells this store from others: its API and its address.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.api.place()
+    }
+
+    /// Whether a list tells the size and the entity tag of every object. By Swift it may tell those of a large object's
+    /// manifest.
+    #[must_use]
+    pub fn lists_whole(&self) -> bool {
+        self.api.lists_whole()
+    }
+
     /// How many requests were sent, each try counted; an operation that pages counts as one.
     #[must_use]
     pub fn request_count(&self) -> u64 {
@@ -267,14 +287,31 @@ impl Store {
         self.again(most.min(64 << 20), &said, attempt).await
     }
 
-    /// Copies an object inside the store.
+    /// Copies an object inside the store, with its metadata, or with that of `options` instead. Returns the copy's entity
+    /// tag; empty where the store does not say it.
     ///
     /// # Errors
     /// When it is not there, or too large for one request (5 GB).
-    pub async fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Outcome<()> {
+    pub async fn copy(&self, from: (&str, &str), to: (&str, &str), options: Option<&PutOptions>) -> Outcome<String> {
         let said = format!("COPY {}/{}", from.0, from.1);
         // The store moves the bytes, and how many is not known here.
-        self.again(1 << 30, &said, || self.api.copy(from, to)).await
+        self.again(1 << 30, &said, || self.api.copy(from, to, options)).await
+    }
+
+    /// Copies a piece of an object inside the store, as a part of an upload. Returns the part's entity tag.
+    ///
+    /// # Errors
+    /// As [`Store::copy`]; [`ObjectErrorKind::Unsupported`] by Swift.
+    pub async fn copy_part(
+        &self,
+        from: (&str, &str),
+        range: Range<u64>,
+        upload: &Upload,
+        number: u32,
+    ) -> Outcome<String> {
+        let said = format!("COPY {}/{} part {number}", from.0, from.1);
+        let moved = range.end.saturating_sub(range.start);
+        self.again(moved, &said, || self.api.copy_part(from, range.clone(), upload, number)).await
     }
 
     /// Deletes objects or versions, any number, `side_by_side` requests at a time. Those that are gone are success.

@@ -30,7 +30,7 @@ use std::path::Path;
 use budget::Budget;
 pub(super) use packing::Packing;
 
-use super::content::Entry;
+use super::content::{Entry, Open};
 use super::digest::Sha256;
 use super::job::Limits;
 use super::staging::Staging;
@@ -91,6 +91,14 @@ pub(super) fn entries(file: &Path, name: &str, with: &Extracting<'_>) -> Result<
         return Err(DatasetError::new(ErrorKind::Archive, format!("{} is empty: no file is in it", file.display())));
     }
     Ok(found)
+}
+
+/// Whether a file may be an archive, by its first bytes or by what it is called: [`entries`] tells.
+pub(super) fn may_be_archive(content: &dyn Open, name: &str) -> Result<bool, DatasetError> {
+    let mut start = Vec::with_capacity(LOOK);
+    let read = content.open(0).and_then(|reader| reader.take(LOOK as u64).read_to_end(&mut start));
+    read.map_err(|error| DatasetError::io(ErrorKind::Source, &content.origin(), error))?;
+    Ok(sort_of(&start) != Sort::Plain || is_called_an_archive(name))
 }
 
 /// A folder of the staging with what `unpack` puts there. It is known by which file the archive is.

@@ -116,7 +116,7 @@ pub async fn unload(place: &Place) -> Result<u64, LoadError> {
     // What says which objects are the dataset's goes last, so that an interrupted deletion is carried on.
     let kept = loader.key(PREVIOUS);
     if loader.read(MANIFEST).await?.is_some() {
-        loader.store.copy((&loader.bucket, &loader.key(MANIFEST)), (&loader.bucket, &kept)).await?;
+        loader.store.copy((&loader.bucket, &loader.key(MANIFEST)), (&loader.bucket, &kept), None).await?;
         loader.store.delete(&loader.bucket, &[Victim::object(loader.key(MANIFEST))], 1, &|_| ()).await?;
     }
     let victims: Vec<_> = parsed.objects.iter().map(|object| Victim::object(loader.key(&object.key))).collect();

@@ -32,6 +32,7 @@ struct Sent {
     etag: String,
     bytes: u64,
     resumed: u64,
+    copied: bool,
 }
 
 pub(super) fn md5(bytes: &[u8]) -> [u8; 16] {
@@ -42,11 +43,11 @@ fn local(wanted: &Object, message: impl Into<String>) -> ObjectError {
     ObjectError::local(wanted.content.origin(), message)
 }
 
-fn changed(wanted: &Object) -> ObjectError {
+pub(super) fn changed(wanted: &Object) -> ObjectError {
     local(wanted, "it is not what it was when its digest was taken").hint("nothing may write there while it is loaded")
 }
 
-fn mismatch(loader: &Loader, wanted: &Object, got: &str) -> ObjectError {
+pub(super) fn mismatch(loader: &Loader, wanted: &Object, got: &str) -> ObjectError {
     let request = format!("PUT {}/{}", loader.bucket, loader.key(&wanted.key));
     let message = format!("it arrived as something else: the store calls it {got}");
     ObjectError::new(ObjectErrorKind::Mismatch, loader.store.host(), request, message)
@@ -185,7 +186,10 @@ impl Loader {
             }
             let Some(done) = tasks.join_next().await else { return Ok(()) };
             let sent = joined(done)??;
-            report.sent += 1;
+            match sent.copied {
+                true => report.copied += 1,
+                false => report.sent += 1,
+            }
             report.sent_bytes += sent.bytes;
             report.resumed_parts += sent.resumed;
             self.watch.tell(Progress::Objects(1));
@@ -194,12 +198,15 @@ impl Loader {
     }
 
     async fn send(self: &Arc<Self>, at: usize, wanted: &Object, open: Vec<Upload>) -> Result<Sent, LoadError> {
+        if let Some(etag) = self.copy(wanted).await? {
+            return Ok(Sent { at, etag, bytes: 0, resumed: 0, copied: true });
+        }
         let sent = if wanted.size > self.options.threshold {
             self.send_parts(at, wanted, open).await?
         } else {
             let etag = self.send_whole(wanted).await?;
             self.watch.tell(Progress::Bytes(wanted.size));
-            Sent { at, etag, bytes: wanted.size, resumed: 0 }
+            Sent { at, etag, bytes: wanted.size, resumed: 0, copied: false }
         };
         Ok(sent)
     }
@@ -277,7 +284,7 @@ impl Loader {
             other => other.map_err(of)?,
         }
         let etag = self.completed(wanted, &done).await.map_err(of)?;
-        Ok(Sent { at, etag, bytes, resumed })
+        Ok(Sent { at, etag, bytes, resumed, copied: false })
     }
 
     async fn send_part(
@@ -332,7 +339,7 @@ impl Loader {
     }
 
     /// The entity tag of an object made of parts. Ceph does not say it when it makes one.
-    async fn completed(&self, wanted: &Object, parts: &[Part]) -> Result<String, ObjectError> {
+    pub(super) async fn completed(&self, wanted: &Object, parts: &[Part]) -> Result<String, ObjectError> {
         let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await?;
         let raw: Vec<u8> = parts.iter().filter_map(|part| hex::decode(&part.etag)).flatten().collect();
         let text: String = parts.iter().map(|part| part.etag.as_str()).collect();
@@ -346,7 +353,7 @@ impl Loader {
         Ok(head.etag)
     }
 
-    fn written(&self, wanted: &Object) -> PutOptions {
+    pub(super) fn written(&self, wanted: &Object) -> PutOptions {
         let metadata = BTreeMap::from([(SHA256.to_owned(), wanted.sha256.to_string())]);
         PutOptions { metadata, ..PutOptions::default() }
     }
@@ -358,7 +365,7 @@ impl Loader {
         self.memory.clone().acquire_many_owned(permits).await.map_err(|_| LoadError::Stopped)
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, LoadError> {
+    pub(super) async fn slot(&self) -> Result<OwnedSemaphorePermit, LoadError> {
         self.slots.clone().acquire_owned().await.map_err(|_| LoadError::Stopped)
     }
 }

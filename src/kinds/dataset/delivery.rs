@@ -16,6 +16,15 @@ use crate::dataset::{Job, Recorded, Transform};
 use crate::kinds::kind::is_set;
 use crate::model::{Fields, Value};
 
+/// Which staging folder is meant.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Staged<'a> {
+    /// The one that the spec names.
+    At(&'a str),
+    /// That of this dataset, for which it names none; the dataset itself where empty.
+    Of(&'a str),
+}
+
 /// Why fields are no delivery: what is wrong, for people.
 pub(super) type Wrong = String;
 
@@ -23,7 +32,7 @@ pub(super) type Wrong = String;
 pub(super) fn delivery(
     fields: &Fields,
     recorded: &Fields,
-    staging: impl Fn(&str) -> Result<PathBuf, Wrong>,
+    staging: impl Fn(Staged<'_>) -> Result<PathBuf, Wrong>,
 ) -> Result<Delivery, Wrong> {
     let mut job = job(fields, &staging)?;
     if let Some(recorded) = recorded_of(recorded) {
@@ -32,7 +41,7 @@ pub(super) fn delivery(
     let transfers = fields.get("transfers").and_then(Value::as_int).and_then(|number| usize::try_from(number).ok());
     Ok(Delivery {
         job,
-        staging: staging(text(fields, "staging_at"))?,
+        staging: staging(own_staging(fields))?,
         load: Load {
             store: keys(fields)?,
             bucket: text(fields, "bucket").to_owned(),
@@ -45,13 +54,21 @@ pub(super) fn delivery(
     })
 }
 
+/// A dataset's own staging folder.
+pub(super) fn own_staging(fields: &Fields) -> Staged<'_> {
+    match text(fields, "staging_at") {
+        "" => Staged::Of(""),
+        path => Staged::At(path),
+    }
+}
+
 /// What the last load recorded.
 pub(super) fn recorded_of(attributes: &Fields) -> Option<Recorded> {
     serde_json::from_value(attributes.get(RECORDED)?.to_plain()?).ok()
 }
 
 /// From sources to objects.
-pub(super) fn job(fields: &Fields, staging: &impl Fn(&str) -> Result<PathBuf, Wrong>) -> Result<Job, Wrong> {
+pub(super) fn job(fields: &Fields, staging: &dyn Fn(Staged<'_>) -> Result<PathBuf, Wrong>) -> Result<Job, Wrong> {
     let list = |name: &str| fields.get(name).and_then(Value::as_list).unwrap_or_default();
     let none = Fields::new();
     let mut sources = Vec::new();
@@ -89,7 +106,7 @@ fn origin(
     source: &Fields,
     keys_of: &Fields,
     read_from: &Fields,
-    staging: &impl Fn(&str) -> Result<PathBuf, Wrong>,
+    staging: &dyn Fn(Staged<'_>) -> Result<PathBuf, Wrong>,
 ) -> Result<Json, Wrong> {
     if source.contains_key("url") {
         let mut url = json!({});
@@ -103,8 +120,17 @@ fn origin(
     if let Some(path) = source.get("path") {
         return Ok(json!({ "path": plain(path) }));
     }
-    let _ = (keys_of, read_from, staging);
-    Err("this source is not supported yet".to_owned())
+    if source.contains_key("dataset") {
+        // Its folder is told by its name where the spec names none.
+        let (place, name) = (text(read_from, "staging_at"), text(source, "dataset"));
+        let folder = if place.is_empty() { staging(Staged::Of(name)) } else { staging(Staged::At(place)) }?;
+        return Ok(json!({ "dataset": { "job": job(read_from, staging)?, "staging": folder } }));
+    }
+    let keys = keys(keys_of)?;
+    // The store's address stands for it, whoever's keys open it.
+    let site = keys.as_ref().map(|keys| keys.endpoint.to_string()).unwrap_or_default();
+    let (bucket, prefix) = (text(source, "bucket"), text(source, "prefix"));
+    Ok(json!({ "bucket": { "store": keys, "site": site, "bucket": bucket, "prefix": prefix } }))
 }
 
 /// A store by S3, where the fields have keys.

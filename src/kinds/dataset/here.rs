@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::delivery::{delivery, keys, located};
+use super::delivery::{Staged, delivery, keys, located};
 use super::look::Look;
 use super::table::LOCAL;
 use super::{RECORDED, WHOLE, location, text};
 use crate::cloud::Session;
 use crate::dataset::delivery::{Delivered, deliver};
 use crate::dataset::gauge::Gauge;
+use crate::dataset::job::Origin;
 use crate::dataset::load::{LoadError, Place as Target, unload};
 use crate::dataset::text::{bytes, thousands};
-use crate::dataset::{Staging, Watch};
+use crate::dataset::{Job, Staging, Watch};
 use crate::kinds::guest::GuestWords;
 use crate::kinds::kind::{DerivedPart, Kind, Mistake, Place, Seen, is_set};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
@@ -78,11 +79,11 @@ impl Kind for Dataset {
 impl LocalKind for Dataset {
     async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
         let wrong = |message| LocalError { message, hint: None };
-        let own = |path: &str| match path {
-            "" => staging(cx.home, cx.lineage, cx.address),
-            path => located(path, cx.home),
-        };
+        let own = |staged: Staged<'_>| staging(staged, cx.home, (cx.lineage, cx.address));
         let mut delivery = delivery(want, cx.recorded, own).map_err(wrong)?;
+        if cx.session.is_in_process() {
+            within_process(&mut delivery.job);
+        }
         delivery.load.verify |= cx.verify;
         let store = store(cx.session, want).map_err(|error| refused(&error))?;
         let gauge = Arc::new(Gauge::default());
@@ -108,7 +109,7 @@ impl LocalKind for Dataset {
 
     async fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError> {
         if text(applied, "staging_at").is_empty()
-            && let Ok(folder) = staging(cx.home, cx.lineage, cx.address)
+            && let Ok(folder) = staging(Staged::Of(""), cx.home, (cx.lineage, cx.address))
             && folder.exists()
             // One that is in use is another run's to clear away.
             && let Ok(staging) = Staging::open(&folder)
@@ -125,11 +126,31 @@ impl LocalKind for Dataset {
     }
 }
 
-/// The folder of a dataset for which the spec names none.
-pub(super) fn staging(home: Option<&Path>, lineage: &str, address: &Address) -> Result<PathBuf, String> {
-    let cache = located("~/.cache/anole/datasets", home)?;
+/// The staging folder of a dataset of a stack.
+pub(super) fn staging(
+    staged: Staged<'_>,
+    home: Option<&Path>,
+    (lineage, own): (&str, &Address),
+) -> Result<PathBuf, String> {
+    let own = own.to_string();
+    let name = match staged {
+        Staged::At(path) => return located(path, home),
+        Staged::Of("") => own.trim_start_matches("datasets."),
+        Staged::Of(name) => name,
+    };
     let lineage: String = lineage.chars().take(8).collect();
-    Ok(cache.join(format!("{lineage}-{}", address.to_string().trim_start_matches("datasets."))))
+    Ok(located("~/.cache/anole/datasets", home)?.join(format!("{lineage}-{name}")))
+}
+
+/// What runs in this process has no address to speak S3 to; the site's sign-in opens the same buckets.
+pub(super) fn within_process(job: &mut Job) {
+    for source in &mut job.sources {
+        match &mut source.from {
+            Origin::Bucket(bucket) => (bucket.store, bucket.site) = (None, String::new()),
+            Origin::Dataset(another) => within_process(&mut another.job),
+            Origin::Url(_) | Origin::Path(_) => {}
+        }
+    }
 }
 
 /// The store that a dataset goes to: by its keys, or by the site's sign-in.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::delivery::{job, located, recorded_of};
-use super::here::{staging, store};
+use super::delivery::{Staged, job, own_staging, recorded_of};
+use super::here::{staging, store, within_process};
 use super::{WHOLE, text};
 use crate::dataset::load::{Audit, LoadError, Place, Reading, audit};
 use crate::dataset::text::thousands;
 use crate::dataset::{
-    Difference, Job, Manifest, Origin, Progress, Recorded, Source, Staging, Transform, Watch, prepare, source,
+    Difference, Job, Manifest, Origin, Progress, Recorded, Source, Staging, Stores, Transform, Watch, prepare, source,
 };
 use crate::kinds::look::{LookCx, Looker};
 use crate::model::{Fields, Value};
@@ -51,21 +51,22 @@ impl Looker for Look {
 /// How the objects differ that its files would make now, if they are others by now. Where the files are not to be seen
 /// (another machine, a disk that is not mounted), the bucket is all there is to go by.
 async fn others(applied: &Fields, recorded: &Recorded, manifest: Option<Manifest>, cx: &LookCx<'_>) -> Option<String> {
-    let own = |path: &str| match path {
-        "" => staging(cx.home, cx.lineage, cx.address),
-        path => located(path, cx.home),
-    };
-    let job = job(applied, &own).ok()?;
-    let are_others =
-        job.sources.iter().zip(&recorded.sources).any(|(source, seen)| match source::fingerprint(source) {
-            Ok(now) => now.is_some() && now != seen.fingerprint,
-            Err(_) => false,
-        });
+    let own = |staged: Staged<'_>| staging(staged, cx.home, (cx.lineage, cx.address));
+    let mut job = job(applied, &own).ok()?;
+    if cx.session.is_in_process() {
+        within_process(&mut job);
+    }
+    let stores = Stores::default().with("", store(cx.session, applied).ok()?);
+    let mut are_others = false;
+    for (source, seen) in job.sources.iter().zip(&recorded.sources) {
+        let now = source::fingerprint_from(source, &stores).await;
+        are_others |= now.is_ok_and(|now| now.is_some() && now != seen.fingerprint);
+    }
     if !are_others {
         return None;
     }
     let counted = match is_cheap(&job) {
-        true => differ(&job, own(text(applied, "staging_at")).ok()?, manifest?).await,
+        true => differ(&job, own(own_staging(applied)).ok()?, manifest?).await,
         false => None,
     };
     match counted {
@@ -81,6 +82,8 @@ fn is_cheap(job: &Job) -> bool {
     let is_local = |source: &Source| match &source.from {
         Origin::Path(_) => true,
         Origin::Url(download) => download.url.scheme() == "file",
+        Origin::Bucket(_) => false,
+        Origin::Dataset(another) => is_cheap(&another.job),
     };
     job.sources.iter().all(is_local) && !job.transform.iter().any(|one| matches!(one, Transform::Command(_)))
 }

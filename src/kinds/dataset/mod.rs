@@ -186,10 +186,10 @@ fn derive(fields: &mut Fields) {
         keys.push(Value::Map(opened(&mut source)));
         let other = named(source.get("dataset")).cloned();
         let recipe = other.as_ref().map(|other| RECIPE.map(|name| (name.to_owned(), attribute_of(other, name))));
-        let mut recipe: Fields = recipe.into_iter().flatten().collect();
+        let recipe: Fields = recipe.into_iter().flatten().collect();
         if let Some(other) = other {
-            source.insert("dataset".to_owned(), Value::text(other.name.clone()));
-            recipe.insert("name".to_owned(), Value::text(other.to_string()));
+            let address = other.to_string();
+            source.insert("dataset".to_owned(), Value::text(address.trim_start_matches("datasets.")));
         }
         read_from.push(Value::Map(recipe));
         plain.push(Value::Map(source));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::delivery::{delivery, job};
+use super::delivery::{Staged, delivery, job};
 use super::{RECORDED, here};
 use crate::dataset::delivery::Delivered;
 use crate::dataset::job::Origin;
@@ -30,8 +30,11 @@ fn mistakes(block: &str) -> String {
     resolved(&spec(block)).unwrap_err()
 }
 
-fn at(path: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(if path.is_empty() { "/home/me/.cache" } else { path }))
+fn at(staged: Staged<'_>) -> Result<PathBuf, String> {
+    Ok(match staged {
+        Staged::At(path) => path.into(),
+        Staged::Of(name) => format!("/home/me/.cache/{name}").into(),
+    })
 }
 
 #[test]

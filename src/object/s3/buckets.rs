@@ -152,6 +152,10 @@ impl Api for S3 {
         &self.host
     }
 
+    fn place(&self) -> String {
+        format!("s3 {}", self.host)
+    }
+
     async fn buckets(&self) -> Outcome<Vec<BucketEntry>> {
         let answer = self.client.list_buckets().send().await;
         let answer = answer.map_err(|error| self.error("GET /".to_owned(), error))?;
@@ -248,8 +252,12 @@ impl Api for S3 {
         self.get_object(bucket, key, range).await
     }
 
-    async fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Outcome<()> {
-        self.copy_object(from, to).await
+    async fn copy(&self, from: (&str, &str), to: (&str, &str), options: Option<&PutOptions>) -> Outcome<String> {
+        self.copy_object(from, to, options).await
+    }
+
+    async fn copy_part(&self, from: (&str, &str), range: Range<u64>, upload: &Upload, number: u32) -> Outcome<String> {
+        self.upload_part_copy(from, range, upload, number).await
     }
 
     async fn delete(&self, bucket: &str, victims: &[Victim]) -> Outcome<Vec<ObjectError>> {

@@ -96,18 +96,52 @@ impl S3 {
         Ok(Download { head, body: stream(answer.body) })
     }
 
-    pub(super) async fn copy_object(&self, from: (&str, &str), to: (&str, &str)) -> Outcome<()> {
-        let source = format!("{}/{}", from.0, super::super::path(from.1));
+    pub(super) async fn copy_object(
+        &self,
+        from: (&str, &str),
+        to: (&str, &str),
+        options: Option<&PutOptions>,
+    ) -> Outcome<String> {
+        let directive = match options {
+            Some(_) => MetadataDirective::Replace,
+            None => MetadataDirective::Copy,
+        };
         let request = self
             .client
             .copy_object()
-            .copy_source(source)
+            .copy_source(copy_source(from))
             .bucket(to.0)
             .key(to.1)
-            .metadata_directive(MetadataDirective::Copy);
+            .set_metadata(options.and_then(metadata))
+            .set_content_type(options.and_then(|options| options.content_type.clone()))
+            .metadata_directive(directive);
         let asked = || format!("COPY {}/{} to {}/{}", from.0, from.1, to.0, to.1);
-        request.send().await.map_err(|error| self.error(asked(), error))?;
-        Ok(())
+        let answer = request.send().await.map_err(|error| self.error(asked(), error))?;
+        Ok(bare(answer.copy_object_result().and_then(|copied| copied.e_tag())))
+    }
+
+    pub(super) async fn upload_part_copy(
+        &self,
+        from: (&str, &str),
+        range: Range<u64>,
+        upload: &Upload,
+        number: u32,
+    ) -> Outcome<String> {
+        let request = self
+            .client
+            .upload_part_copy()
+            .copy_source(copy_source(from))
+            .copy_source_range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
+            .bucket(&upload.bucket)
+            .key(&upload.key)
+            .upload_id(&upload.id)
+            .part_number(i32::try_from(number).unwrap_or(i32::MAX));
+        let asked = || format!("COPY {}/{} to {}/{} part {number}", from.0, from.1, upload.bucket, upload.key);
+        let answer = request.send().await.map_err(|error| self.error(asked(), error))?;
+        match bare(answer.copy_part_result().and_then(|copied| copied.e_tag())) {
+            etag if etag.is_empty() => Err(self.odd(asked(), "the answer has no entity tag of the part")),
+            etag => Ok(etag),
+        }
     }
 
     pub(super) async fn delete_objects(&self, bucket: &str, victims: &[Victim]) -> Outcome<Vec<ObjectError>> {
@@ -280,6 +314,10 @@ impl S3 {
             next: next.filter(|_| more).map(|(key, version)| (key.to_owned(), version.to_owned())),
         })
     }
+}
+
+fn copy_source(from: (&str, &str)) -> String {
+    format!("{}/{}", from.0, super::super::path(from.1))
 }
 
 fn metadata(options: &PutOptions) -> Option<std::collections::HashMap<String, String>> {

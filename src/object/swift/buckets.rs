@@ -128,6 +128,14 @@ impl Api for Swift {
         &self.host
     }
 
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    fn lists_whole(&self) -> bool {
+        false
+    }
+
     fn renews(&self) -> bool {
         true
     }
@@ -218,8 +226,15 @@ impl Api for Swift {
         self.get_object(bucket, key, range).await
     }
 
-    async fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Outcome<()> {
-        self.copy_object(from, to).await
+    async fn copy(&self, from: (&str, &str), to: (&str, &str), options: Option<&PutOptions>) -> Outcome<String> {
+        self.copy_object(from, to, options).await
+    }
+
+    /// Parts are objects, and no copy of a piece of an object can be asked for.
+    async fn copy_part(&self, from: (&str, &str), _: Range<u64>, _: &Upload, number: u32) -> Outcome<String> {
+        let request = format!("COPY {}/{} part {number}", from.0, from.1);
+        let message = "Swift's API has no copy of a piece of an object";
+        Err(ObjectError::new(ObjectErrorKind::Unsupported, &self.host, request, message))
     }
 
     async fn delete(&self, bucket: &str, victims: &[Victim]) -> Outcome<Vec<ObjectError>> {

@@ -32,6 +32,7 @@ const LEAST_PAGE: usize = 1000;
 pub(super) struct Swift {
     session: Session,
     host: String,
+    place: String,
 }
 
 impl Swift {
@@ -39,7 +40,8 @@ impl Swift {
     pub(super) fn new(session: &Session) -> Outcome<Self> {
         let endpoint = session.endpoint(Service::ObjectStore);
         let endpoint = endpoint.map_err(|error| from_cloud("", "the store".to_owned(), &error))?;
-        Ok(Self { session: session.clone(), host: super::s3::host(endpoint) })
+        let (host, place) = (super::s3::host(endpoint), format!("swift {}", endpoint.as_str().trim_end_matches('/')));
+        Ok(Self { session: session.clone(), host, place })
     }
 
     fn request(&self, method: Method, path: String) -> RawRequest {

@@ -78,14 +78,25 @@ impl Swift {
         Ok(Download { head: head(&answer.headers), body: answer.body })
     }
 
-    pub(super) async fn copy_object(&self, from: (&str, &str), to: (&str, &str)) -> Outcome<()> {
+    pub(super) async fn copy_object(
+        &self,
+        from: (&str, &str),
+        to: (&str, &str),
+        options: Option<&PutOptions>,
+    ) -> Outcome<String> {
         let request = self
             .request(Method::PUT, object_path(to.0, to.1))
             .body(RawBody::Bytes(bytes::Bytes::new()))
             .header("x-copy-from", &object_path(from.0, from.1));
+        let request = match options {
+            Some(options) => request
+                .and_then(|request| request.header("x-fresh-metadata", "true"))
+                .and_then(|request| written(request, options)),
+            None => request,
+        };
         let said = || format!("COPY {}/{} to {}/{}", from.0, from.1, to.0, to.1);
-        self.send(request, said).await?;
-        Ok(())
+        let answer = self.send(request, said).await?;
+        Ok(bare(text(&answer.headers, "etag")))
     }
 
     pub(super) async fn delete_objects(&self, bucket: &str, victims: &[Victim]) -> Outcome<Vec<ObjectError>> {

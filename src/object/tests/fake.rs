@@ -50,6 +50,8 @@ pub(crate) struct Faults {
     pub(crate) half_reads: AtomicU64,
     /// Whether written objects lose their last byte.
     pub(crate) spoil: AtomicU64,
+    /// Whether copies are refused.
+    pub(crate) no_copies: AtomicU64,
     count: AtomicU64,
 }
 
@@ -131,10 +133,17 @@ impl Fake {
                 upload(&mut world, method, key, query, (headers, body))
             }
             ("PUT", _) if headers.contains_key("x-amz-copy-source") => {
-                let source = headers["x-amz-copy-source"].to_str().unwrap().split_once('/').unwrap().1.to_owned();
-                let kept = world.objects[&source].clone();
+                if self.faults.no_copies.load(Ordering::SeqCst) > 0 {
+                    return refuse(403, "AccessDenied");
+                }
+                let Some(source) = copied(&world, headers) else { return refuse(404, "NoSuchKey") };
+                let replaced = headers.get("x-amz-metadata-directive").is_some_and(|value| value == "REPLACE");
+                let metadata = if replaced { metadata(headers) } else { source.metadata };
+                let kept = Kept { etag: etag(&source.content), content: source.content, metadata };
+                let tag = format!("<ETag>\"{}\"</ETag>", kept.etag);
+                world.log.push(format!("COPY {key}"));
                 world.objects.insert(key.to_owned(), kept);
-                xml("<CopyObjectResult><ETag></ETag></CopyObjectResult>".to_owned())
+                xml(format!("<CopyObjectResult>{tag}</CopyObjectResult>"))
             }
             ("PUT", _) => {
                 let spoiled = self.faults.spoil.load(Ordering::SeqCst) > 0;
@@ -150,13 +159,20 @@ impl Fake {
             }
             _ => match world.objects.get(key).cloned() {
                 None => refuse(404, "NoSuchKey"),
-                Some(kept) => self.read(method, kept),
+                Some(kept) => self.read(method, range(headers), kept),
             },
         }
     }
 
-    fn read(&self, method: &Method, kept: Kept) -> Response {
+    fn read(&self, method: &Method, range: Option<(usize, usize)>, mut kept: Kept) -> Response {
         let mut answer = Response::builder().header("etag", format!("\"{}\"", kept.etag));
+        if let Some((start, end)) = range {
+            if start >= kept.content.len() {
+                return refuse(416, "InvalidRange");
+            }
+            kept.content = kept.content.slice(start..end.min(kept.content.len()));
+            answer = answer.status(206);
+        }
         for (name, value) in &kept.metadata {
             answer = answer.header(format!("x-amz-meta-{name}"), value);
         }
@@ -173,6 +189,21 @@ impl Fake {
         };
         answer.body(body).unwrap()
     }
+}
+
+/// The object that is to be copied.
+fn copied(world: &World, headers: &HeaderMap) -> Option<Kept> {
+    let source = headers["x-amz-copy-source"].to_str().unwrap().replace('+', "%2B");
+    let source = url::form_urlencoded::parse(source.as_bytes()).next()?.0.into_owned();
+    let key = source.trim_start_matches('/').strip_prefix("b/")?;
+    world.objects.get(key).cloned()
+}
+
+/// The piece that is asked for: its first byte, and the one after its last.
+fn range(headers: &HeaderMap) -> Option<(usize, usize)> {
+    let range = headers.get("range").or(headers.get("x-amz-copy-source-range"))?.to_str().unwrap();
+    let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+    Some((start.parse().ok()?, end.parse::<usize>().ok()? + 1))
 }
 
 fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
@@ -238,6 +269,16 @@ fn upload(
         ));
     }
     let id = &query["uploadId"];
+    if headers.contains_key("x-amz-copy-source") {
+        let Some(source) = copied(world, headers) else { return refuse(404, "NoSuchKey") };
+        let (start, end) = range(headers).unwrap();
+        let content = source.content.slice(start..end);
+        let part = Kept { etag: etag(&content), content, ..Kept::default() };
+        let tag = format!("<ETag>\"{}\"</ETag>", part.etag);
+        let Some((.., parts)) = world.uploads.get_mut(id) else { return refuse(404, "NoSuchUpload") };
+        parts.insert(query["partNumber"].parse().unwrap(), part);
+        return xml(format!("<CopyPartResult>{tag}</CopyPartResult>"));
+    }
     let Some((_, metadata, parts)) = world.uploads.get_mut(id) else { return refuse(404, "NoSuchUpload") };
     match method.as_str() {
         "PUT" => {

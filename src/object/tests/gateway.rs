@@ -101,7 +101,7 @@ async fn objects(store: &Store, bucket: &str) {
     let error = patient.put(bucket, "piece", &bytes, &wrong).await.unwrap_err();
     assert_eq!(error.kind(), ObjectErrorKind::Mismatch, "{error:?}");
 
-    store.copy((bucket, key), (bucket, "copy")).await.unwrap();
+    store.copy((bucket, key), (bucket, "copy"), None).await.unwrap();
     assert_eq!(store.head(bucket, "copy").await.unwrap().metadata["sha256"], "abc");
     let keys: Vec<_> = store.list(bucket, &Keys::default()).await.unwrap().into_iter().map(|entry| entry.key).collect();
     assert_eq!(keys, [key, "copy", "piece"]);
