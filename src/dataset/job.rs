@@ -411,7 +411,10 @@ mod tests {
         let text = r#"{
             "sources": [
                 {"from": {"url": {"url": "https://example.org/Food-11.zip"}}},
-                {"from": {"path": "/data/more"}, "into": "more", "strip": 1}
+                {"from": {"path": "/data/more"}, "into": "more", "strip": 1},
+                {"from": {"bucket": {"bucket": "b", "prefix": "p", "store": {"endpoint": "https://s.example:7480",
+                    "region": "r", "access_key": "hunter2", "secret_key": "hunter2"}}}},
+                {"from": {"dataset": {"staging": "/s", "job": {"sources": [{"from": {"bucket": {"bucket": "c"}}}]}}}}
             ],
             "transform": [
                 {"class_folders": {"pattern": "^(\\d+)_", "name": "class_{1:02}"}},
@@ -423,6 +426,10 @@ mod tests {
         let again: Job = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
         assert_eq!(job, again);
         assert_eq!(job.limits, Limits::default());
+        assert_eq!(
+            job.buckets().iter().map(|one| one.shown()).collect::<Vec<_>>(),
+            ["b/p at https://s.example:7480/", "c/"]
+        );
         assert!(!format!("{job:?}").contains("hunter2"));
         let wrong = text.replace("\"strip\"", "\"strips\"");
         assert!(serde_json::from_str::<Job>(&wrong).unwrap_err().to_string().contains("unknown field `strips`"));

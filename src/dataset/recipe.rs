@@ -165,6 +165,27 @@ mod tests {
     }
 
     #[test]
+    fn the_recipe_of_a_bucket_has_no_keys_and_that_of_a_dataset_is_the_others() {
+        let of = |from: Value| recipe(&job(&json!({ "sources": [{ "from": from }] }).to_string()));
+        let bucket = |site: &str, key: Option<&str>| {
+            let keys = key.map(
+                |key| json!({ "endpoint": "https://s.example", "region": "r", "access_key": key, "secret_key": "x" }),
+            );
+            of(json!({ "bucket": { "site": site, "store": keys, "bucket": "b", "prefix": "p/" } }))
+        };
+        assert_eq!(bucket("chi", Some("one")), bucket("chi", None), "whoever brings the keys");
+        assert_eq!(bucket("", Some("one")), bucket("", Some("two")));
+        assert_ne!(bucket("", Some("one")), bucket("", None));
+        assert_ne!(bucket("chi", None), bucket("kvm", None));
+        assert_eq!(bucket("chi", None), of(json!({ "bucket": { "site": "chi", "bucket": "b", "prefix": "p" } })));
+        let dataset = |path: &str, staging: &str| {
+            of(json!({ "dataset": { "job": { "sources": [{ "from": { "path": path } }] }, "staging": staging } }))
+        };
+        assert_eq!(dataset("/a", "/one"), dataset("/a", "/two"));
+        assert_ne!(dataset("/a", "/one"), dataset("/b", "/one"));
+    }
+
+    #[test]
     fn a_plan_knows_what_changed_without_any_data() {
         let job = job(r#"{"sources": [{"from": {"path": "/data"}}]}"#);
         let seen = |fingerprint: &[u8]| SourceSeen {

@@ -13,14 +13,14 @@ use crate::dataset::download::{Patience, fetch};
 use crate::dataset::{DatasetError, Download, ErrorKind, Limits, Sha256, Staging};
 
 /// A server on loopback: each request has a connection of its own and is answered with the bytes that the handler gives.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// The handler gets the request's number, from 0 on, and its head.
-    fn start(handler: impl Fn(usize, &str) -> Vec<u8> + Send + 'static) -> Self {
+    pub(super) fn start(handler: impl Fn(usize, &str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, requests) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&requests);
@@ -43,16 +43,16 @@ impl Server {
         Self { address, requests }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(super) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-fn answer(status: &str, headers: &[(&str, &str)], length: usize, body: &[u8]) -> Vec<u8> {
+pub(super) fn answer(status: &str, headers: &[(&str, &str)], length: usize, body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n");
     headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
     [head.as_bytes(), b"\r\n", body].concat()

@@ -1,6 +1,8 @@
 //! From sources to objects, whole; and what must not come through.
 
+mod another;
 mod archives;
+mod buckets;
 mod data;
 mod deliver;
 mod downloads;

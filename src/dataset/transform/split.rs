@@ -41,6 +41,10 @@ pub(super) fn check(this: &Split) -> Result<(), DatasetError> {
     if let Some((key, _)) = keys.iter().find(|(_, count)| **count > 1) {
         return mistake(format!("two parts are `{key}`"));
     }
+    let tables = this.dense_ids.iter().filter(|_| this.write_ids).map(|column| ids_key(column));
+    if let Some(key) = tables.into_iter().find(|key| keys.contains_key(key.as_str())) {
+        return mistake(format!("`{key}` is a part, and the table of numbers that `write_ids` writes"));
+    }
     for sign in [this.delimiter, this.separator] {
         if !sign.is_ascii() || ['\n', '\r', '"'].contains(&sign) {
             return mistake(format!("{sign:?} cannot separate columns; one ASCII character does"));
@@ -216,7 +220,7 @@ impl Dealing<'_> {
     fn write_ids(&self, columns: &[Column]) -> Result<(), DatasetError> {
         for column in columns.iter().filter(|_| self.this.write_ids) {
             let Some(ids) = &column.ids else { continue };
-            let mut writer = self.create(&made_key(format!("{}.ids.tsv", column.name))?)?;
+            let mut writer = self.create(&made_key(ids_key(&column.name))?)?;
             for value in &ids.values {
                 writer.write_record([value]).map_err(|error| self.failed(error))?;
             }
@@ -254,6 +258,11 @@ impl Ids {
         self.values.push(value.to_vec());
         Some(number)
     }
+}
+
+/// Where the numbers of a column's values are told.
+fn ids_key(column: &str) -> String {
+    format!("{column}.ids.tsv")
 }
 
 /// How many rows each part gets: the largest remainders are rounded up.

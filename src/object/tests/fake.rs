@@ -33,7 +33,7 @@ type Open = (String, BTreeMap<String, String>, BTreeMap<u32, Kept>);
 pub(crate) struct World {
     pub(crate) objects: BTreeMap<String, Kept>,
     pub(crate) uploads: BTreeMap<String, Open>,
-    /// Every request as `METHOD key`, in the order they came.
+    /// Every request as `METHOD key`, in the order they came, with the part's number and the first byte asked for.
     pub(crate) log: Vec<String>,
 }
 
@@ -114,7 +114,9 @@ impl Fake {
         let (headers, body) = sent;
         let mut world = self.world.lock().unwrap();
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-        let line = format!("{method} {key}{}", query.get("partNumber").map(|n| format!("#{n}")).unwrap_or_default());
+        let part = query.get("partNumber").map(|n| format!("#{n}")).unwrap_or_default();
+        let from = range(headers).filter(|(start, _)| *start > 0).map(|(start, _)| format!("@{start}"));
+        let line = format!("{method} {key}{part}{}", from.unwrap_or_default());
         world.log.push(line);
         if bucket != "b" {
             return refuse(404, "NoSuchBucket");
