@@ -1,6 +1,8 @@
 //! The fast suite: the language, and what the commands do, through the binary on the embedded cloud.
 
 mod acceptance;
+#[path = "../src/dataset/tests/data.rs"]
+mod data;
 mod environment;
 mod exchanges;
 mod guests;

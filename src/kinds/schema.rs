@@ -353,6 +353,13 @@ impl Schema {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// What one of the kind is called in a sentence: `an application credential`.
+    #[must_use]
+    pub fn named(&self) -> String {
+        let article = if self.kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+        format!("{article} {}", self.kind.replace('_', " "))
+    }
+
     /// The field by which an object holds a target that has one such holder at a time.
     #[must_use]
     pub fn sole(&self) -> Option<&'static Field> {

@@ -98,7 +98,7 @@ impl<'a> Builder<'a> {
         let schema = kind.schema();
         let site = self.site(block, kind, each);
         let key = block.address.name.clone();
-        let what = format!("a {}", schema.kind.replace('_', " "));
+        let what = schema.named();
         let (spec, inputs, instances) = (self.spec, self.inputs, self.instances);
         let scope = Scope {
             spec,
@@ -243,8 +243,8 @@ impl<'a> Builder<'a> {
         let schema = kind.schema();
         if schema.name == NameRule::None {
             if let Some(name) = &block.name {
-                let what = schema.kind.replace('_', " ");
-                self.diagnostics.push(Diagnostic::error("unknown-field", name.span, format!("a {what} has no name")));
+                let what = schema.named();
+                self.diagnostics.push(Diagnostic::error("unknown-field", name.span, format!("{what} has no name")));
             }
             return None;
         }
@@ -252,9 +252,9 @@ impl<'a> Builder<'a> {
             return self.words(name, scope);
         }
         if schema.name == NameRule::Required {
-            let what = schema.kind.replace('_', " ");
+            let what = schema.named();
             self.diagnostics.push(
-                Diagnostic::error("missing-field", block.name_span, format!("a {what} needs `name`"))
+                Diagnostic::error("missing-field", block.name_span, format!("{what} needs `name`"))
                     .help("its name is the site's, not the stack's, so none is made up"),
             );
             return None;
@@ -280,8 +280,8 @@ impl<'a> Builder<'a> {
         let schema = kind.schema();
         for ignored in &block.ignore_changes {
             if schema.field(&ignored.value).is_none() {
-                let what = schema.kind.replace('_', " ");
-                let text = format!("a {what} has no field `{}`", ignored.value);
+                let what = schema.named();
+                let text = format!("{what} has no field `{}`", ignored.value);
                 let mut error = Diagnostic::error("unknown-field", ignored.span, text);
                 error.help = suggest::did_you_mean(&ignored.value, schema.fields.iter().map(|field| field.name));
                 self.diagnostics.push(error);

@@ -263,11 +263,8 @@ fn attribute(
     if name != "id" && schema.field(name).is_none() && schema.attribute(name).is_none() {
         let names =
             || schema.fields.iter().map(|field| field.name).chain(schema.attributes.iter().map(|attr| attr.name));
-        let mut error = Diagnostic::error(
-            "unknown-attribute",
-            span,
-            format!("a {} has no attribute `{name}`", schema.kind.replace('_', " ")),
-        );
+        let mut error =
+            Diagnostic::error("unknown-attribute", span, format!("{} has no attribute `{name}`", schema.named()));
         let of_use: Vec<_> = std::iter::once("id").chain(schema.attributes.iter().map(|attr| attr.name)).collect();
         error.help = Some(match suggest::closest(name, names()) {
             Some(near) => format!("did you mean `{near}`?"),

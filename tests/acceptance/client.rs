@@ -105,6 +105,18 @@ impl Client {
         })
     }
 
+    /// The content of an object.
+    #[track_caller]
+    pub fn bytes(&self, service: &str, path: &str) -> Vec<u8> {
+        let url = format!("{}{path}", self.urls[service]);
+        self.runtime.block_on(async {
+            let sent = self.http.get(&url).header("x-auth-token", &self.token).send().await;
+            let answer = sent.unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert!(answer.status().is_success(), "{url}: {}", answer.status());
+            answer.bytes().await.expect("its content").to_vec()
+        })
+    }
+
     /// Sends a request that must be granted.
     #[track_caller]
     pub fn call(&self, method: &str, service: &str, path: &str, body: Json) -> Json {

@@ -100,8 +100,13 @@ pub fn object_store(env: &TestEnvironment, ground: &Ground, demo: &Account) -> (
             let account = Account { auth_url: served.auth_url.clone(), region: "CHI@TACC".to_owned(), ..demo.clone() };
             (Some(served), account)
         }
-        Ground::Lab => (None, Account { region: "CHI@LAB".to_owned(), ..demo.clone() }),
+        Ground::Lab => (None, Account { region: lab_store(), ..demo.clone() }),
     }
+}
+
+/// Where the lab keeps objects: with Ceph, or where the variable says so, in the region whose store is Swift itself.
+fn lab_store() -> String {
+    std::env::var("ANOLE_ACCEPTANCE_STORE").unwrap_or_else(|_| "CHI@LAB".to_owned())
 }
 
 fn embedded(env: &TestEnvironment) -> (Ground, Accounts) {

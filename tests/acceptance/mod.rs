@@ -15,6 +15,7 @@ mod cloud;
 mod ground;
 
 mod changed;
+mod datasets;
 mod drifted;
 mod kept;
 mod leases;

@@ -6,7 +6,7 @@ use super::client::{Client, text};
 use super::cloud::TestCloud;
 
 /// A name of nobody else's.
-fn unique(name: &str) -> String {
+pub fn unique(name: &str) -> String {
     format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12])
 }
 
