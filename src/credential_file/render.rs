@@ -1,5 +1,6 @@
 //! What a credential is in each of the forms.
 
+use crate::object::signing_region;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -62,7 +63,7 @@ pub fn render(form: &str, name: &str, keys: Keys<'_>, more: &[(String, String)])
             pair(keys)?;
             let secrets = keys.pairs(&[("aws_access_key_id", "access_key"), ("aws_secret_access_key", "secret_key")]);
             let profile = if name == "default" { name.clone() } else { format!("profile {name}") };
-            let region = keys.get("region").map(|region| ("region".to_owned(), aws_region(region).to_owned()));
+            let region = keys.get("region").map(|region| ("region".to_owned(), signing_region(region).to_owned()));
             let places = region.into_iter().chain(keys.pairs(&[("endpoint_url", "endpoint")])).collect();
             vec![Section::Ini { name, settings: secrets }, Section::Ini { name: profile, settings: settings(places) }]
         }
@@ -91,18 +92,6 @@ pub fn render(form: &str, name: &str, keys: Keys<'_>, more: &[(String, String)])
     })
 }
 
-/// A region as Amazon's SDKs take it. They refuse names that could not be part of a host's, such as `CHI@TACC`, before they
-/// send anything; a store that has such a name takes requests that are signed for any region.
-fn aws_region(region: &str) -> &str {
-    let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let fits = (1..=63).contains(&region.len())
-        && region.chars().all(is_label)
-        && region.contains(|c: char| !c.is_ascii_digit())
-        && !region.starts_with('-')
-        && !region.ends_with('-');
-    if fits { region } else { "us-east-1" }
-}
-
 fn pair<'a>(keys: Keys<'a>) -> Result<(&'a str, &'a str), Unmergeable> {
     keys.get("access_key").zip(keys.get("secret_key")).ok_or(NEEDS_KEYS)
 }
@@ -117,7 +106,8 @@ fn environment(keys: Keys<'_>, variable: &str) -> Vec<(String, String)> {
         return vec![(variable.to_owned(), value.to_owned())];
     }
     if keys.is_s3() {
-        let region = keys.get("region").map(|region| ("AWS_DEFAULT_REGION".to_owned(), aws_region(region).to_owned()));
+        let region =
+            keys.get("region").map(|region| ("AWS_DEFAULT_REGION".to_owned(), signing_region(region).to_owned()));
         let table = [
             ("AWS_ACCESS_KEY_ID", "access_key"),
             ("AWS_SECRET_ACCESS_KEY", "secret_key"),

@@ -15,6 +15,7 @@ use crate::guest::bucket::{self, Bucket, Tool};
 use crate::guest::{Facts, GuestError, script};
 use crate::kinds;
 use crate::model::{Address, Fields, Part, Reference, RemoteId, Target, Template, Value};
+use crate::object::signing_region;
 
 /// A bucket mounted in a server.
 pub struct BucketMount;
@@ -271,7 +272,7 @@ impl GuestKind for BucketMount {
             label: &label,
             bucket: text(want, "bucket_name"),
             endpoint: text(want, "endpoint").trim_end_matches('/'),
-            region: text(want, "region"),
+            region: signing_region(text(want, "region")),
             access_key: text(want, "access_key"),
             secret_key: text(want, "secret_key"),
             path: text(want, "path"),

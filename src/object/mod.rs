@@ -23,6 +23,7 @@ use crate::cloud::Session;
 mod api;
 mod empty;
 mod error;
+mod region;
 pub mod retry;
 mod s3;
 mod swift;
@@ -34,6 +35,7 @@ pub(crate) mod tests;
 use api::Api;
 pub use empty::Emptied;
 pub use error::{ObjectError, ObjectErrorKind};
+pub use region::signing_region;
 pub use retry::RetryPolicy;
 pub use s3::{REGION, S3Config};
 pub use types::{

@@ -29,6 +29,7 @@ use url::Url;
 use super::error::{ObjectError, ObjectErrorKind};
 use super::types::{Content, Outcome};
 use crate::cloud::transport::is_tls;
+use crate::object::signing_region;
 
 mod buckets;
 mod objects;
@@ -102,7 +103,7 @@ impl S3 {
         let settings = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(config.endpoint.as_str().trim_end_matches('/'))
-            .region(Region::new(config.region.clone()))
+            .region(Region::new(signing_region(&config.region).to_owned()))
             .force_path_style(true)
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::no_cache())
@@ -113,7 +114,7 @@ impl S3 {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(http)
             .build();
-        Ok(Self { client: Client::from_conf(settings), host, region: config.region.clone() })
+        Ok(Self { client: Client::from_conf(settings), host, region: signing_region(&config.region).to_owned() })
     }
 
     /// The error that a failed request is.
