@@ -24,8 +24,8 @@
 //! - One load at a time has a prefix: who calls sees to that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use super::content::Object;
 use super::manifest::{Difference, Listed, Manifest};
 use super::{Progress, Stage, Watch};
-use crate::object::{Content, ObjectError, PutOptions, Store, Upload, Victim};
+use crate::object::{Content, ObjectError, ObjectErrorKind, PutOptions, Store, Upload, Victim};
 
 mod audit;
 mod copy;
@@ -143,7 +143,7 @@ pub enum LoadError {
         /// Why.
         source: ObjectError,
     },
-    /// What is wanted cannot be: a key twice, or the loader's own.
+    /// What is wanted cannot be: a key twice, or the loader's own, or another dataset's.
     #[error("{0}")]
     Wanted(String),
     /// The manifest cannot be made.
@@ -158,10 +158,12 @@ impl LoadError {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
-        match self {
-            Self::Object { source, .. } | Self::Store(source) => source.parts().hint.as_deref(),
-            Self::Wanted(_) | Self::Manifest(_) | Self::Stopped => None,
-        }
+        let (Self::Object { source, .. } | Self::Store(source)) = self else { return None };
+        let later = "what was sent is kept: load again when the store answers, and only the rest is sent";
+        source.parts().hint.as_deref().or(match source.kind() {
+            ObjectErrorKind::Unavailable | ObjectErrorKind::Connection => Some(later),
+            _ => None,
+        })
     }
 }
 
@@ -185,6 +187,8 @@ struct Loader {
     /// Whether the store refused to copy an object: then it is not asked for the others.
     refused: AtomicBool,
     watch: Arc<dyn Watch>,
+    /// The uploads that objects were made of. A store whose answers lag may still call one of them unfinished.
+    made: Mutex<BTreeSet<String>>,
 }
 
 impl Loader {
@@ -202,6 +206,7 @@ impl Loader {
             slots: Arc::new(Semaphore::new(options.transfers.max(1))),
             refused: AtomicBool::new(false),
             watch,
+            made: Mutex::default(),
         }
     }
 
@@ -262,6 +267,7 @@ pub async fn load(
     let sorted = sorted(wanted)?;
     let loader = Arc::new(Loader::new(place, options, watch));
     let seen = loader.look(&sorted).await?;
+    decide::apart(&sorted, &seen, &loader.prefix).map_err(LoadError::Wanted)?;
     let mut report = Report { wanted: sorted.len() as u64, ..Report::default() };
     let decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
     let extra = if options.delete_extra { decided.extra } else { Vec::new() };
@@ -274,7 +280,7 @@ pub async fn load(
         }
     }
     let uploads = match missing.iter().any(|at| sorted[*at].size > options.threshold) {
-        true => loader.own_uploads(&sorted).await?,
+        true => loader.own_uploads(&sorted, &seen).await?,
         false => Vec::new(),
     };
     let changing = !missing.is_empty() || !extra.is_empty();
@@ -292,7 +298,7 @@ pub async fn load(
     }
     // Before the manifest: with one, the next load has no reason to look for them.
     if changing || !seen.complete {
-        report.aborted = loader.tidy(&sorted).await?;
+        report.aborted = loader.tidy(&sorted, &seen).await?;
     }
     loader.finish(&sorted, &etags, (&seen, changing), of).await?;
     Ok(report)
@@ -372,23 +378,27 @@ impl Loader {
     }
 
     /// The unfinished uploads that are this dataset's: those of wanted keys, and with extra objects deleted, all below
-    /// the prefix.
-    async fn own_uploads(&self, wanted: &[Object]) -> Result<Vec<Upload>, LoadError> {
+    /// the prefix that are no other dataset's.
+    async fn own_uploads(&self, wanted: &[Object], seen: &Seen) -> Result<Vec<Upload>, LoadError> {
         let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
+        let others = decide::foreign(seen.objects.keys().map(String::as_str));
         let mut uploads = match self.store.uploads(&self.bucket, &self.prefix).await {
-            Err(error) if error.kind() == crate::object::ObjectErrorKind::Unsupported => Vec::new(),
+            Err(error) if error.kind() == ObjectErrorKind::Unsupported => Vec::new(),
             other => other?,
         };
         uploads.retain(|upload| {
             let below = upload.key.strip_prefix(self.prefix.as_str());
-            below.is_some_and(|below| self.options.delete_extra || keys.contains(below))
+            let extra = |below: &str| self.options.delete_extra && !others.iter().any(|other| below.starts_with(other));
+            below.is_some_and(|below| keys.contains(below) || extra(below))
         });
         Ok(uploads)
     }
 
     /// Gives up the uploads that no object is made of. By Swift those are also the parts of objects that are gone.
-    async fn tidy(&self, wanted: &[Object]) -> Result<u64, LoadError> {
-        let open = self.own_uploads(wanted).await?;
+    async fn tidy(&self, wanted: &[Object], seen: &Seen) -> Result<u64, LoadError> {
+        let mut open = self.own_uploads(wanted, seen).await?;
+        let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
+        open.retain(|upload| !made.contains(&upload.id));
         for upload in &open {
             self.store.abort(upload).await?;
         }

@@ -261,12 +261,14 @@ impl Store {
         self.again(content.len(), &said, || self.api.put(bucket, key, content, options)).await
     }
 
-    /// Begins to read an object, or a range of its bytes. What breaks later is the reader's to see.
+    /// Begins to read an object, or a range of its bytes. What breaks later is the reader's to see; a store that falls
+    /// silent is such a break.
     ///
     /// # Errors
     /// When it is not there.
     pub async fn get(&self, bucket: &str, key: &str, range: Option<Range<u64>>) -> Outcome<Download> {
-        self.again(0, &format!("GET {bucket}/{key}"), || self.api.get(bucket, key, range.clone())).await
+        let began = self.again(0, &format!("GET {bucket}/{key}"), || self.api.get(bucket, key, range.clone())).await?;
+        Ok(Download { body: types::unless_silent(began.body, retry::patience(0)), ..began })
     }
 
     /// Reads a small object whole, of `most` bytes at most.

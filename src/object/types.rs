@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -258,6 +259,19 @@ pub struct SettingsChange {
     pub cors: Option<Vec<CorsRule>>,
 }
 
+/// The same content, that fails when nothing comes for so long.
+pub(super) fn unless_silent(
+    body: BoxStream<'static, io::Result<Bytes>>,
+    silence: Duration,
+) -> BoxStream<'static, io::Result<Bytes>> {
+    let chunks = futures_util::stream::try_unfold(body, move |mut body| async move {
+        let silent = |_| io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {silence:?}"));
+        let chunk = tokio::time::timeout(silence, body.next()).await.map_err(silent)?;
+        Ok(chunk.transpose()?.map(|chunk| (chunk, body)))
+    });
+    chunks.boxed()
+}
+
 /// A file's piece as a stream.
 pub(super) fn stream_file(path: PathBuf, offset: u64, length: u64) -> BoxStream<'static, io::Result<Bytes>> {
     const CHUNK: u64 = 256 * 1024;
@@ -286,3 +300,26 @@ pub(super) fn stream_file(path: PathBuf, offset: u64, length: u64) -> BoxStream<
 
 /// What an operation gives.
 pub type Outcome<T> = Result<T, ObjectError>;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_download_that_falls_silent_fails() {
+        let some: io::Result<Bytes> = Ok("some".into());
+        let whole = stream::iter([some]).boxed();
+        let mut whole = unless_silent(whole, Duration::from_secs(60));
+        assert_eq!(whole.next().await.unwrap().unwrap(), "some");
+        assert!(whole.next().await.is_none());
+        let some: io::Result<Bytes> = Ok("some".into());
+        let silent = stream::iter([some]).chain(stream::pending()).boxed();
+        let mut silent = unless_silent(silent, Duration::from_millis(10));
+        assert_eq!(silent.next().await.unwrap().unwrap(), "some");
+        let error = silent.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::TimedOut, "nothing came for 10ms"));
+        assert!(silent.next().await.is_none());
+    }
+}

@@ -83,7 +83,10 @@ impl Loader {
         let parts = match copies.buffered(SIDE_BY_SIDE).try_collect::<Vec<_>>().await {
             Ok(parts) => parts,
             Err(error) => {
-                self.store.abort(&upload).await?;
+                // What failed first is what matters; if the upload stays, the next load gives it up.
+                if let Err(stays) = self.store.abort(&upload).await {
+                    tracing::warn!("an upload that is of no use stays: {stays}");
+                }
                 return Err(error);
             }
         };
@@ -92,7 +95,7 @@ impl Loader {
             Err(error) if error.is_not_found() => {}
             other => other?,
         }
-        let etag = self.completed(wanted, &parts).await?;
+        let etag = self.completed(wanted, &upload, &parts).await?;
         self.is_unchanged(wanted, stored).await?;
         Ok(etag)
     }

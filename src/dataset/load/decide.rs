@@ -55,6 +55,18 @@ pub(super) fn decide(wanted: &[Object], seen: &Seen, prefix: &str, threshold: u6
     Decided { verdicts, extra }
 }
 
+/// That nothing is wanted where another dataset is: its manifest would list what is no longer there.
+pub(super) fn apart(wanted: &[Object], seen: &Seen, prefix: &str) -> Result<(), String> {
+    for other in foreign(seen.objects.keys().map(String::as_str)) {
+        if let Some(object) = wanted.iter().find(|object| object.key.starts_with(other)) {
+            let key = format!("{prefix}{}", object.key);
+            let whose = format!("`{prefix}{other}` is another dataset's, by its `{FOLDER}` there");
+            return Err(format!("`{key}` cannot be written: {whose}; delete that one first, or load below another prefix"));
+        }
+    }
+    Ok(())
+}
+
 /// The prefixes below this one that are other datasets': each has a folder of the loader's.
 pub(super) fn foreign<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let inside = format!("/{FOLDER}");
@@ -113,6 +125,14 @@ mod tests {
     fn a_large_object_may_be_listed_by_its_manifest() {
         let seen = seen(&[("large", 311, "d41d")], &[("large", 500, 1, "whole")]);
         assert_eq!(decide(&[wanted("large", 500, 1)], &seen, "", 100).verdicts, [Verdict::Unsure]);
+    }
+
+    #[test]
+    fn nothing_is_written_where_another_dataset_is() {
+        let seen = seen(&[("sub/.anole/manifest.json", 1, "e"), ("sub/a", 1, "e")], &[]);
+        assert_eq!(apart(&[wanted("a", 1, 1), wanted("subway", 1, 1)], &seen, "p/"), Ok(()));
+        let refused = apart(&[wanted("a", 1, 1), wanted("sub/b", 1, 1)], &seen, "p/").unwrap_err();
+        insta::assert_snapshot!(refused, @"");
     }
 
     #[test]

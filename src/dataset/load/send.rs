@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
@@ -273,8 +273,10 @@ impl Loader {
             done.push(joined(finished)?.map_err(of)?);
         }
         if parts.digest.finish().as_ref() != wanted.sha256.as_bytes() {
-            // Its parts are no use: the next load would find others.
-            self.store.abort(&upload).await.map_err(of)?;
+            // Its parts are no use: the next load would find others. If they stay, the next load gives them up.
+            if let Err(error) = self.store.abort(&upload).await {
+                tracing::warn!("an upload that is of no use stays: {error}");
+            }
             return Err(of(changed(wanted)));
         }
         done.sort_unstable_by_key(|part| part.number);
@@ -283,7 +285,7 @@ impl Loader {
             Err(error) if error.is_not_found() => {}
             other => other.map_err(of)?,
         }
-        let etag = self.completed(wanted, &done).await.map_err(of)?;
+        let etag = self.completed(wanted, &upload, &done).await.map_err(of)?;
         Ok(Sent { at, etag, bytes, resumed, copied: false })
     }
 
@@ -339,7 +341,12 @@ impl Loader {
     }
 
     /// The entity tag of an object made of parts. Ceph does not say it when it makes one.
-    pub(super) async fn completed(&self, wanted: &Object, parts: &[Part]) -> Result<String, ObjectError> {
+    pub(super) async fn completed(
+        &self,
+        wanted: &Object,
+        upload: &Upload,
+        parts: &[Part],
+    ) -> Result<String, ObjectError> {
         let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await?;
         let raw: Vec<u8> = parts.iter().filter_map(|part| hex::decode(&part.etag)).flatten().collect();
         let text: String = parts.iter().map(|part| part.etag.as_str()).collect();
@@ -350,6 +357,7 @@ impl Loader {
         if head.size != wanted.size || (comparable && head.etag != by_s3 && head.etag != by_swift) {
             return Err(mismatch(self, wanted, &head.etag));
         }
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(upload.id.clone());
         Ok(head.etag)
     }
 

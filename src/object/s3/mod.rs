@@ -81,7 +81,8 @@ impl S3 {
     /// A client of that store; nothing is sent yet.
     pub(super) fn new(config: &S3Config) -> Outcome<Self> {
         let host = host(&config.endpoint);
-        let mut trust = TrustStore::default().with_native_roots(true);
+        // Reading the system's certificates takes longer than a plan's lists; without TLS nobody asks for them.
+        let mut trust = TrustStore::default().with_native_roots(config.endpoint.scheme() == "https");
         if let Some(pem) = &config.trusted {
             trust = trust.with_pem_certificate(pem.clone());
         }
@@ -191,7 +192,7 @@ fn kind(status: Option<u16>, code: Option<&str>, unsent: bool) -> ObjectErrorKin
         Some(404) => Kind::NotFound,
         Some(405 | 501) => Kind::Unsupported,
         Some(412) => Kind::Precondition,
-        Some(429) => Kind::Unavailable,
+        Some(408 | 429) => Kind::Unavailable,
         Some(status) if status >= 500 => Kind::Unavailable,
         Some(status) if status >= 400 => Kind::BadRequest,
         // An answer of success whose body does not read: it was cut off.
@@ -210,6 +211,9 @@ fn hint(kind: ObjectErrorKind, code: Option<&str>) -> Option<&'static str> {
         (_, Some("RequestTimeTooSkewed")) => Some("this machine's clock is wrong"),
         (_, Some("ExpiredToken" | "TokenRefreshRequired")) => {
             Some("the keys were lent for a time that is over: get new ones")
+        }
+        (ObjectErrorKind::Denied, _) => {
+            Some("the store knows these keys, and does not let them do this: see whose bucket it is, and what its ACL says")
         }
         (ObjectErrorKind::Tls, _) => Some("if the store has a certificate authority of its own, name its certificate"),
         (ObjectErrorKind::Quota, _) => {

@@ -33,6 +33,8 @@ type Open = (String, BTreeMap<String, String>, BTreeMap<u32, Kept>);
 pub(crate) struct World {
     pub(crate) objects: BTreeMap<String, Kept>,
     pub(crate) uploads: BTreeMap<String, Open>,
+    /// The uploads that objects were made of, with their keys.
+    pub(crate) completed: Vec<(String, String)>,
     /// Every request as `METHOD key`, in the order they came, with the part's number and the first byte asked for.
     pub(crate) log: Vec<String>,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Faults {
     pub(crate) spoil: AtomicU64,
     /// Whether copies are refused.
     pub(crate) no_copies: AtomicU64,
+    /// Whether uploads that are completed are listed as unfinished, as a store does whose answers lag.
+    pub(crate) stale_uploads: AtomicU64,
     count: AtomicU64,
 }
 
@@ -127,7 +131,9 @@ impl Fake {
             return refuse(400, "BadDigest");
         }
         match (method.as_str(), key.is_empty()) {
-            ("GET", true) if query.contains_key("uploads") => list_uploads(&world),
+            ("GET", true) if query.contains_key("uploads") => {
+                list_uploads(&world, self.faults.stale_uploads.load(Ordering::SeqCst) > 0)
+            }
             ("GET", true) => list(&world, query),
             ("POST", true) => delete(&mut world, &body),
             ("HEAD", true) => StatusCode::OK.into_response(),
@@ -238,11 +244,12 @@ fn list(world: &World, query: &BTreeMap<String, String>) -> Response {
     xml(format!("<ListBucketResult><IsTruncated>{}</IsTruncated>{rows}</ListBucketResult>", found.len() > most))
 }
 
-fn list_uploads(world: &World) -> Response {
-    let rows: String = world
-        .uploads
-        .iter()
-        .map(|(id, (key, ..))| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>"))
+fn list_uploads(world: &World, stale: bool) -> Response {
+    let open = world.uploads.iter().map(|(id, (key, ..))| (id, key));
+    let completed = world.completed.iter().filter(|_| stale).map(|(id, key)| (id, key));
+    let rows: String = open
+        .chain(completed)
+        .map(|(id, key)| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>"))
         .collect();
     xml(format!("<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{rows}</ListMultipartUploadsResult>"))
 }
@@ -309,6 +316,7 @@ fn upload(
             let etag = format!("{}-{}", etag(&sums), parts.len());
             let kept = Kept { content: whole.into(), etag, metadata: metadata.clone() };
             world.uploads.remove(id);
+            world.completed.push((id.clone(), key.to_owned()));
             world.objects.insert(key.to_owned(), kept);
             // As Ceph: the entity tag is not said.
             xml("<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>".to_owned())
