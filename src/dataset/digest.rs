@@ -29,6 +29,8 @@ const BLOCK: usize = 128 << 10;
 const MOST_WORKERS: usize = 8;
 /// How many do where contents come from elsewhere: they wait more than they work.
 const WAITING_WORKERS: usize = 16;
+/// How many digests a thread takes at a turn, at most.
+const STRETCH: usize = 32;
 /// How many new lines are written at once.
 const BATCH: usize = 256;
 
@@ -251,7 +253,7 @@ pub(super) fn digest_of(content: &Content, size: u64, watch: &dyn Watch) -> Resu
 
 /// Entries that become objects, in their order, while threads take the digests ahead. Dropping it ends the threads.
 pub struct Objects {
-    results: mpsc::Receiver<(usize, Result<Object, DatasetError>)>,
+    results: mpsc::Receiver<Vec<(usize, Result<Object, DatasetError>)>>,
     early: BTreeMap<usize, Result<Object, DatasetError>>,
     next: usize,
     count: usize,
@@ -268,14 +270,19 @@ impl Objects {
             true => WAITING_WORKERS,
             false => cores.min(MOST_WORKERS),
         };
+        // Digests that are remembered come so fast that a turn for each costs more than they do.
+        let stretch = (entries.len() / (workers * STRETCH)).clamp(1, STRETCH);
         for _ in 0..workers.min(entries.len()) {
             let (entries, digests, watch) = (Arc::clone(&entries), Arc::clone(&digests), Arc::clone(&watch));
             let (turn, given_up, sender) = (Arc::clone(&turn), Arc::clone(&given_up), sender.clone());
             std::thread::spawn(move || {
                 while !given_up.load(Ordering::Relaxed) {
-                    let at = turn.fetch_add(1, Ordering::Relaxed);
-                    let Some(entry) = entries.get(at) else { return };
-                    if sender.send((at, object(entry, &digests, watch.as_ref()))).is_err() {
+                    let from = turn.fetch_add(stretch, Ordering::Relaxed);
+                    let some = entries.iter().enumerate().skip(from).take(stretch);
+                    let wanted = some.take_while(|_| !given_up.load(Ordering::Relaxed));
+                    let taken: Vec<_> =
+                        wanted.map(|(at, entry)| (at, object(entry, &digests, watch.as_ref()))).collect();
+                    if taken.is_empty() || sender.send(taken).is_err() {
                         return;
                     }
                 }
@@ -301,7 +308,7 @@ impl Iterator for Objects {
                 return Some(result);
             }
             match self.results.recv() {
-                Ok((at, result)) => drop(self.early.insert(at, result)),
+                Ok(taken) => self.early.extend(taken),
                 // Every thread ended without having sent this one: one of them panicked.
                 Err(_) => {
                     self.next = self.count;

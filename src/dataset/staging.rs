@@ -397,14 +397,17 @@ pub(super) fn walk(root: &Path, links: Links) -> Result<Vec<Entry>, DatasetError
             return Err(DatasetError::new(ErrorKind::File, text));
         }
         for entry in fs::read_dir(&folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
             let refused = |why: &str| DatasetError::new(ErrorKind::File, format!("{}: {why}", path.display()));
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.ok_or_else(|| refused("its name is not UTF-8, as the keys of objects must be"))?;
             let key = format!("{prefix}{name}");
+            // What is no link is looked at from its folder, which spares the way to it: there may be millions.
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             let meta = match links {
-                Links::Followed => fs::metadata(&path),
-                Links::Refused => fs::symlink_metadata(&path),
+                Links::Followed if is_link => fs::metadata(&path),
+                _ => entry.metadata(),
             };
             let meta = meta.map_err(|error| DatasetError::file(&path, error))?;
             if meta.is_dir() {
