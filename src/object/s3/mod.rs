@@ -37,6 +37,10 @@ mod objects;
 /// Any name does for stores whose regions have none of their own; Ceph takes every one.
 pub const REGION: &str = "us-east-1";
 
+/// What to do about a certificate that names nobody but an authority.
+const AUTHORITY: &str = "the store shows the certificate of an authority as its own, as `openssl req -x509` makes one: it needs \
+                         one made with `-addext basicConstraints=critical,CA:FALSE`";
+
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -141,7 +145,10 @@ impl S3 {
             true => ObjectErrorKind::Tls,
             false => kind(status, code.as_deref(), matches!(error, SdkError::ConstructionFailure(_))),
         };
-        let hint = hint(kind, code.as_deref());
+        let hint = match kind {
+            ObjectErrorKind::Tls if message.contains("CaUsedAsEndEntity") => Some(AUTHORITY),
+            _ => hint(kind, code.as_deref()),
+        };
         ObjectError::new(kind, &self.host, request, message).with(|parts| {
             parts.status = status;
             parts.code = code;

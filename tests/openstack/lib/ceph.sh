@@ -25,9 +25,11 @@ start_ceph_daemon() { # name program options...
 prepare_ceph() {
     mkdir -p "$VAR/ceph" "$ETC/ceph"
     [[ -f $VAR/ceph/fsid ]] || cat /proc/sys/kernel/random/uuid > "$VAR/ceph/fsid"
-    [[ -f $ETC/ceph/tls.pem ]] || {
+    # Not one of an authority, as openssl makes them unless it is told: rustls takes no such certificate from a server.
+    running ceph-rgw || openssl x509 -noout -ext basicConstraints -in "$ETC/ceph/tls.crt" 2> /dev/null | grep -q CA:FALSE || {
         openssl req -x509 -newkey rsa:2048 -nodes -keyout "$ETC/ceph/tls.key" -out "$ETC/ceph/tls.crt" -days 3650 \
-            -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1,DNS:localhost 2> /dev/null
+            -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1,DNS:localhost \
+            -addext basicConstraints=critical,CA:FALSE 2> /dev/null
         cat "$ETC/ceph/tls.key" "$ETC/ceph/tls.crt" > "$ETC/ceph/tls.pem"
     }
 }
