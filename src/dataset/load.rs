@@ -96,7 +96,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            transfers: 32,
+            transfers: 64,
             threshold: 32 << 20,
             part_size: 16 << 20,
             memory: 192 << 20,

@@ -8,8 +8,9 @@ use crate::kinds::schema::{Attribute, Field, Literal, NameRule, RefChange, RefTy
 /// Any name does for stores whose regions have none of their own.
 const REGION: &str = "us-east-1";
 
-/// How many requests that carry data are under way at a time, if the spec says nothing.
-const TRANSFERS: i64 = 32;
+/// How many requests that carry data are under way at a time, if the spec says nothing. A Ceph gateway takes small objects a
+/// fifth faster from 64 than from 32, and no faster from more; what is in memory is bounded by itself.
+const TRANSFERS: i64 = 64;
 
 static EXISTING_KEYS: &[Field] = &[
     field("endpoint", Type::Text, "Where the store speaks S3: `https://chi.tacc.chameleoncloud.org:7480`.").required(),

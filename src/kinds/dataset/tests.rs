@@ -93,7 +93,7 @@ fn a_block_becomes_a_job() {
       "load": {
         "bucket": "food11",
         "prefix": "Food-11",
-        "transfers": 32,
+        "transfers": 64,
         "delete_extra": false,
         "verify": false
       },
