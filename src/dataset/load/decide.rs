@@ -61,7 +61,9 @@ pub(super) fn apart(wanted: &[Object], seen: &Seen, prefix: &str) -> Result<(), 
         if let Some(object) = wanted.iter().find(|object| object.key.starts_with(other)) {
             let key = format!("{prefix}{}", object.key);
             let whose = format!("`{prefix}{other}` is another dataset's, by its `{FOLDER}` there");
-            return Err(format!("`{key}` cannot be written: {whose}; delete that one first, or load below another prefix"));
+            return Err(format!(
+                "`{key}` cannot be written: {whose}; delete that one first, or load below another prefix"
+            ));
         }
     }
     Ok(())
@@ -132,7 +134,7 @@ mod tests {
         let seen = seen(&[("sub/.anole/manifest.json", 1, "e"), ("sub/a", 1, "e")], &[]);
         assert_eq!(apart(&[wanted("a", 1, 1), wanted("subway", 1, 1)], &seen, "p/"), Ok(()));
         let refused = apart(&[wanted("a", 1, 1), wanted("sub/b", 1, 1)], &seen, "p/").unwrap_err();
-        insta::assert_snapshot!(refused, @"");
+        insta::assert_snapshot!(refused, @"`p/sub/b` cannot be written: `p/sub/` is another dataset's, by its `.anole/` there; delete that one first, or load below another prefix");
     }
 
     #[test]

@@ -147,7 +147,11 @@ async fn a_load_costs_a_request_an_object_and_a_load_of_the_same_one_a_thousand(
     objects[5] = wanted(&objects[5].key.clone(), b"another".to_vec());
     run(&store, &objects, options()).await.unwrap();
     let log = fake.log();
-    assert_eq!(log.iter().filter(|line| !line.starts_with("DELETE")).count(), (3 + 1) + 1 + 1 + 1 + 1 + 1 + 1, "{log:?}");
+    assert_eq!(
+        log.iter().filter(|line| !line.starts_with("DELETE")).count(),
+        (3 + 1) + 1 + 1 + 1 + 1 + 1 + 1,
+        "{log:?}"
+    );
 }
 
 #[tokio::test]

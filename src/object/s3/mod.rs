@@ -219,9 +219,9 @@ fn hint(kind: ObjectErrorKind, code: Option<&str>) -> Option<&'static str> {
         (_, Some("ExpiredToken" | "TokenRefreshRequired")) => {
             Some("the keys were lent for a time that is over: get new ones")
         }
-        (ObjectErrorKind::Denied, _) => {
-            Some("the store knows these keys, and does not let them do this: see whose bucket it is, and what its ACL says")
-        }
+        (ObjectErrorKind::Denied, _) => Some(
+            "the store knows these keys, and does not let them do this: see whose bucket it is, and what its ACL says",
+        ),
         (ObjectErrorKind::Tls, _) => Some("if the store has a certificate authority of its own, name its certificate"),
         (ObjectErrorKind::Quota, _) => {
             Some("the quota is used up: delete what is not needed, or ask the site for more")
