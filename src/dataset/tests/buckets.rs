@@ -115,7 +115,7 @@ async fn what_the_store_does_not_copy_goes_through_here() {
     let this = json!({ "sources": from_bucket("src") });
     let report = deliver_to(&store, this, &folder.path().join("staging"), "dst").await.unwrap().report;
     assert_eq!((report.copied, report.sent), (0, 20));
-    assert!(fake.log().iter().filter(|line| line.starts_with("COPY")).count() == 0);
+    assert!(!fake.log().iter().any(|line| line.starts_with("COPY")));
     assert_there(&fake, "dst/0_3.jpg", "picture 3");
 }
 
@@ -200,7 +200,7 @@ async fn objects_are_read_on_where_a_connection_breaks_and_their_digests_remembe
     let found = objects(&this, &store, &staging).await.unwrap();
     assert_eq!(found.len(), 7);
     let digests: Vec<_> = found.iter().map(|one| one.sha256).collect();
-    assert!(reads(&fake).iter().any(|line| line.contains("@")), "some were read on");
+    assert!(reads(&fake).iter().any(|line| line.contains('@')), "some were read on");
     let again = objects(&this, &store, &staging).await.unwrap();
     assert_eq!(digests, again.iter().map(|one| one.sha256).collect::<Vec<_>>());
     assert_eq!(reads(&fake), Vec::<String>::new());
@@ -257,7 +257,7 @@ async fn an_archive_is_fetched_carried_on_and_unpacked() {
     fake.log();
     let found = objects(&this, &store, &staging).await.unwrap();
     assert!(fake.log().iter().any(|line| line.starts_with("GET raw/Food-11.zip@")), "carried on");
-    let (seed, name) = data::pictures(200).into_iter().map(|(name, seed)| (seed, name)).next().unwrap();
+    let (name, seed) = data::pictures(200).swap_remove(0);
     let one = found.iter().find(|one| one.key == name).unwrap();
     assert_eq!(one.sha256, Sha256::of(&data::picture(seed, 40_000)));
     assert!(matches!(one.content, Content::Member(..)), "it is read in place");

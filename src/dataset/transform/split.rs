@@ -41,8 +41,8 @@ pub(super) fn check(this: &Split) -> Result<(), DatasetError> {
     if let Some((key, _)) = keys.iter().find(|(_, count)| **count > 1) {
         return mistake(format!("two parts are `{key}`"));
     }
-    let tables = this.dense_ids.iter().filter(|_| this.write_ids).map(|column| ids_key(column));
-    if let Some(key) = tables.into_iter().find(|key| keys.contains_key(key.as_str())) {
+    let mut tables = this.dense_ids.iter().filter(|_| this.write_ids).map(|column| ids_key(column));
+    if let Some(key) = tables.find(|key| keys.contains_key(key.as_str())) {
         return mistake(format!("`{key}` is a part, and the table of numbers that `write_ids` writes"));
     }
     for sign in [this.delimiter, this.separator] {
@@ -352,6 +352,8 @@ mod tests {
         let made = split(text, "\u{feff}a;b\n\"1;\n,\";x\n2;y\n3;x").unwrap();
         assert_eq!(made[0], ("all/x.csv".to_owned(), "a,b\n\"1;\n,\",0\n2,1\n3,0\n".to_owned()));
         assert_eq!(made[1], ("b.ids.tsv".to_owned(), "x\ny\n".to_owned()));
+        let error = split(&text.replace("all/x.csv", "b.ids.tsv"), "a;b\n1;2\n").unwrap_err();
+        assert!(error.contains("`b.ids.tsv` is a part, and the table"), "{error}");
     }
 
     #[test]
