@@ -1,14 +1,16 @@
 //! Copies that the store makes by itself: of objects of the same store that no transform changed.
 //!
 //! Invariants: a copy is of what was listed, or it is not there: its entity tag is the listed one, or else the source still
-//! has that and the size is right. It has the SHA-256 in its metadata, as what is sent has. Where the keys of the target may
-//! not read the source, all is sent from here, and the store is not asked again.
+//! has that and the size is right. (A condition that is sent along is not enough: Ceph does not look at it.) It has the
+//! SHA-256 in its metadata, as what is sent has. Where the keys of the target may not read the source, all is sent from here,
+//! and the store is not asked again. So is an object of which no whole copy comes: by Swift, Ceph makes an empty one of an
+//! object that is in parts.
 
 use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::send::{changed, mismatch, part_size};
+use super::send::{changed, part_size};
 use super::{LoadError, Loader, Object};
 use crate::dataset::{Progress, Stored};
 use crate::object::{ObjectError, ObjectErrorKind, Part, Victim};
@@ -32,9 +34,11 @@ impl Loader {
             false => self.copy_whole(wanted, stored).await,
         };
         match copied {
-            Ok(etag) => {
-                self.watch.tell(Progress::Bytes(wanted.size));
-                Ok(Some(etag))
+            Ok(copied) => {
+                if copied.is_some() {
+                    self.watch.tell(Progress::Bytes(wanted.size));
+                }
+                Ok(copied)
             }
             Err(error) if is_refusal(&error) => {
                 tracing::info!(
@@ -51,21 +55,20 @@ impl Loader {
         }
     }
 
-    async fn copy_whole(&self, wanted: &Object, stored: &Stored) -> Result<String, ObjectError> {
+    async fn copy_whole(&self, wanted: &Object, stored: &Stored) -> Result<Option<String>, ObjectError> {
         let key = self.key(&wanted.key);
         let etag = {
             let _slot = self.slots.acquire().await.map_err(|_| ended(wanted))?;
             self.store.copy(stored.name(), (&self.bucket, &key), Some(&self.written(wanted))).await?
         };
         if !etag.is_empty() && etag == stored.etag() {
-            return Ok(etag);
+            return Ok(Some(etag));
         }
         // It was written in parts, and is of one piece now; or the store does not say.
-        let there = self.is_unchanged(wanted, stored).await?;
-        if there.is_empty() { Ok(etag) } else { Ok(there) }
+        self.made(wanted, stored).await
     }
 
-    async fn copy_parts(&self, wanted: &Object, stored: &Stored) -> Result<String, ObjectError> {
+    async fn copy_parts(&self, wanted: &Object, stored: &Stored) -> Result<Option<String>, ObjectError> {
         let size = part_size(wanted.size, PART.min(self.options.copy_whole));
         let upload = self.store.begin(&self.bucket, &self.key(&wanted.key), &self.written(wanted)).await?;
         let numbers = 1..=u32::try_from(wanted.size.div_ceil(size)).unwrap_or(u32::MAX);
@@ -95,23 +98,21 @@ impl Loader {
             Err(error) if error.is_not_found() => {}
             other => other?,
         }
-        let etag = self.completed(wanted, &upload, &parts).await?;
-        self.is_unchanged(wanted, stored).await?;
-        Ok(etag)
+        self.completed(wanted, &upload, &parts).await?;
+        self.made(wanted, stored).await
     }
 
-    /// That the source is what was listed, so that the copy is of that; the copy's entity tag. A copy of something else is
-    /// taken away: its metadata would say that it is what is wanted.
-    async fn is_unchanged(&self, wanted: &Object, stored: &Stored) -> Result<String, ObjectError> {
+    /// The copy's entity tag, if it is whole. That the source is what was listed says that the copy is of that; one of
+    /// something else is taken away, for its metadata would say that it is what is wanted.
+    async fn made(&self, wanted: &Object, stored: &Stored) -> Result<Option<String>, ObjectError> {
         let (bucket, key) = stored.name();
         let (source, copy) = (self.store.head(bucket, key).await?, self.key(&wanted.key));
         let there = self.store.head(&self.bucket, &copy).await?;
-        let same = source.etag == stored.etag();
-        if same && there.size == wanted.size {
-            return Ok(there.etag);
+        if source.etag == stored.etag() {
+            return Ok((there.size == wanted.size).then_some(there.etag));
         }
         self.store.delete(&self.bucket, &[Victim::object(copy)], 1, &|_| ()).await?;
-        Err(if same { mismatch(self, wanted, &there.etag) } else { changed(wanted) })
+        Err(changed(wanted))
     }
 }
 

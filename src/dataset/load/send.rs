@@ -47,7 +47,7 @@ pub(super) fn changed(wanted: &Object) -> ObjectError {
     local(wanted, "it is not what it was when its digest was taken").hint("nothing may write there while it is loaded")
 }
 
-pub(super) fn mismatch(loader: &Loader, wanted: &Object, got: &str) -> ObjectError {
+fn mismatch(loader: &Loader, wanted: &Object, got: &str) -> ObjectError {
     let request = format!("PUT {}/{}", loader.bucket, loader.key(&wanted.key));
     let message = format!("it arrived as something else: the store calls it {got}");
     ObjectError::new(ObjectErrorKind::Mismatch, loader.store.host(), request, message)

@@ -314,7 +314,13 @@ async fn on_a_gateway(store: Store, target: Store, names: (&str, &str), same: bo
     let from = json!([{ "from": { "bucket": { "site": "one", "bucket": names.0, "prefix": "p" } } }]);
     let before = store.request_count();
     let (report, second) = run(json!({ "sources": from, "transform": class_folders() }), "two", &target, names.1).await;
-    assert_eq!((report.copied, report.sent), if same { (301, 0) } else { (0, 301) });
+    // By Swift, Ceph copies no object that is in parts: that one is sent.
+    let expected = match (same, store.lists_whole()) {
+        (true, true) => (301, 0),
+        (true, false) => (300, 1),
+        (false, _) => (0, 301),
+    };
+    assert_eq!((report.copied, report.sent), expected);
     let digests = |found: &[Object]| found.iter().map(|one| one.sha256).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(digests(&first), digests(&second));
     assert!(second.iter().any(|one| one.key == "class_1/1_1 +ü.jpg"));

@@ -136,6 +136,10 @@ impl S3 {
             .key(&upload.key)
             .upload_id(&upload.id)
             .part_number(i32::try_from(number).unwrap_or(i32::MAX));
+        // The SDK does not say that there is no content, and Ceph wants to hear it (411).
+        let request = request.customize().mutate_request(|request| {
+            request.headers_mut().insert("content-length", "0");
+        });
         let asked = || format!("COPY {}/{} to {}/{} part {number}", from.0, from.1, upload.bucket, upload.key);
         let answer = request.send().await.map_err(|error| self.error(asked(), error))?;
         match bare(answer.copy_part_result().and_then(|copied| copied.e_tag())) {

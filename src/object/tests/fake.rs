@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
 use md5::{Digest as _, Md5};
 
 use crate::hex;
@@ -191,7 +192,12 @@ impl Fake {
             ("HEAD", _) => Body::empty(),
             (_, true) => {
                 let some: Result<Bytes, std::io::Error> = Ok(kept.content.slice(..length / 2));
-                Body::from_stream(futures_util::stream::iter([some, Err(std::io::Error::other("cut"))]))
+                let cut = futures_util::stream::once(async {
+                    // What came before is on its way by then.
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    Err(std::io::Error::other("cut"))
+                });
+                Body::from_stream(futures_util::stream::iter([some]).chain(cut))
             }
             _ => Body::from(kept.content),
         };
@@ -279,6 +285,10 @@ fn upload(
     }
     let id = &query["uploadId"];
     if headers.contains_key("x-amz-copy-source") {
+        // As Ceph.
+        if !headers.contains_key("content-length") {
+            return refuse(411, "MissingContentLength");
+        }
         let Some(source) = copied(world, headers) else { return refuse(404, "NoSuchKey") };
         let (start, end) = range(headers).unwrap();
         let content = source.content.slice(start..end);
