@@ -194,7 +194,7 @@ impl Fake {
                 let some: Result<Bytes, std::io::Error> = Ok(kept.content.slice(..length / 2));
                 let cut = futures_util::stream::once(async {
                     // What came before is on its way by then.
-                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
                     Err(std::io::Error::other("cut"))
                 });
                 Body::from_stream(futures_util::stream::iter([some]).chain(cut))
