@@ -75,10 +75,7 @@ impl Staging {
     /// That another run has it ([`ErrorKind::Busy`]), or that it cannot be written.
     pub fn open(root: &Path) -> Result<Self, DatasetError> {
         let root = std::path::absolute(root).map_err(|error| DatasetError::file(root, error))?;
-        for folder in ["download", "made", "temporary"] {
-            let folder = root.join(folder);
-            fs::create_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
-        }
+        fs::create_dir_all(&root).map_err(|error| DatasetError::file(&root, error))?;
         let opened = |name: &str| {
             let path = root.join(name);
             File::create(&path).map_err(|error| DatasetError::file(&path, error))
@@ -88,10 +85,14 @@ impl Staging {
         let staging = Self { root, lock, readers, digests, used: Mutex::default() };
         staging.take()?;
         let temporary = staging.root.join("temporary");
-        staging.alone(|| {
-            let emptied = fs::remove_dir_all(&temporary).and_then(|()| fs::create_dir(&temporary));
-            emptied.map_err(|error| DatasetError::file(&temporary, error))
+        staging.alone(|| match fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::file(&temporary, error)),
+            _ => Ok(()),
         })?;
+        for folder in ["download", "made", "temporary"] {
+            let folder = staging.root.join(folder);
+            fs::create_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
+        }
         Ok(staging)
     }
 
