@@ -17,6 +17,8 @@ use super::{Guest, GuestError, Tell, succeeded};
 use crate::ssh::{End, Ended};
 
 const MOUNT: &str = include_str!("bucket_mount.sh");
+/// Ends once what the service runs has mounted the folder, or has ended itself.
+const MOUNTED: &str = "until mountpoint -q \"$0\"; do kill -0 \"$MAINPID\" || exit 1; sleep 0.2; done";
 const UNMOUNT: &str = concat!(include_str!("users.sh"), include_str!("bucket_unmount.sh"));
 
 /// Installing the tool over a slow line is the longest of it.
@@ -120,17 +122,25 @@ impl Bucket<'_> {
                 ("simple", environment, self.goofys())
             }
         };
-        let command: Vec<_> = words.iter().map(|text| word(text)).collect();
+        let line = |words: &[String]| words.iter().map(|text| word(text)).collect::<Vec<_>>().join(" ");
+        // rclone says when it has mounted; of the others it is found out, so that what systemd has started is mounted.
+        let after = match kind {
+            "notify" => String::new(),
+            _ => {
+                let words = ["sh", "-c", MOUNTED, self.path].map(str::to_owned);
+                format!("ExecStartPost=/usr/bin/env {}\n", line(&words))
+            }
+        };
         let (service, path) = (self.service, word(self.path));
         let title = format!("Bucket {} ({})", self.bucket, self.label).replace('%', "%%");
         format!(
             "[Unit]\nDescription={title}\nWants=network-online.target\nAfter=network-online.target\n\
              StartLimitIntervalSec=0\n\n\
              [Service]\nType={kind}\nUser=@user@\nCacheDirectory={service}\n{environment}\
-             ExecStartPre=-+/usr/bin/env umount -l {path}\nExecStart=/usr/bin/env {}\nRestart=on-failure\n\
+             ExecStartPre=-+/usr/bin/env umount -l {path}\nExecStart=/usr/bin/env {}\n{after}Restart=on-failure\n\
              RestartSec=5\nTimeoutStopSec=300\n\n\
              [Install]\nWantedBy=multi-user.target",
-            command.join(" ")
+            line(&words)
         )
     }
 
@@ -304,6 +314,17 @@ mod tests {
         secret_access_key = the-key
         no_check_bucket = true
         ");
+    }
+
+    #[test]
+    fn a_tool_that_does_not_say_when_it_has_mounted_is_waited_for() {
+        let after = |tool| {
+            let unit = Bucket { tool, path: "/mnt/object", ..BUCKET }.unit();
+            unit.lines().find_map(|line| line.strip_prefix("ExecStartPost=")).map(str::to_owned)
+        };
+        assert_eq!(after(Tool::Rclone), None);
+        assert_eq!(after(Tool::S3fs), after(Tool::Goofys));
+        insta::assert_snapshot!(after(Tool::S3fs).unwrap(), @r#"/usr/bin/env "sh" "-c" "until mountpoint -q \"$$0\"; do kill -0 \"$$MAINPID\" || exit 1; sleep 0.2; done" "/mnt/object""#);
     }
 
     #[test]
