@@ -33,6 +33,21 @@ pub enum CloudCommand {
     #[command(after_long_help = "It is kept in ~/.cache/anole/guests, or the folder that ANOLE_GUEST_IMAGE names.\n\n\
         Example:\n  anole cloud image && anole apply specs/block.yaml --embedded --guests qemu")]
     Image,
+    /// Serve a cloud's buckets to virtual machines, for as long as there are any
+    #[command(hide = true)]
+    Keep(KeepArgs),
+}
+
+/// Which cloud.
+#[derive(Debug, Clone, Args)]
+pub struct KeepArgs {
+    /// Which site it is like
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: String,
+
+    /// Where its objects are kept
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 /// Where, and which cloud.
@@ -59,12 +74,27 @@ pub async fn run(args: CloudArgs, cx: &Context) -> Result<Exit, CliError> {
     match args.command {
         CloudCommand::Serve(args) => serve(args, cx).await,
         CloudCommand::Image => image(cx),
+        CloudCommand::Keep(args) => keep(args, cx).await,
     }
 }
 
 fn image(cx: &Context) -> Result<Exit, CliError> {
     let folder = guests::image::build(&mut |step| cx.console.tell(&format!("{step}\n"))).map_err(CliError::wrap)?;
     cx.console.print(&format!("{}\n", folder.display()))?;
+    Ok(Exit::Success)
+}
+
+/// It is started by anole alone: what it prints is for its log.
+async fn keep(args: KeepArgs, cx: &Context) -> Result<Exit, CliError> {
+    let settings = cx.settings(&[]);
+    let guests = settings.guests.unwrap_or_default();
+    let cloud =
+        engine::open_embedded(&args.folder, &args.profile, guests, &settings).map_err(|error| cx.failed(error))?;
+    let mut stop = watch_signals(|_| {})?;
+    let stopped = async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    embedded::keeper::keep(cloud, &args.folder, stopped).await.map_err(CliError::wrap)?;
     Ok(Exit::Success)
 }
 

@@ -237,10 +237,7 @@ impl Site {
     /// A cloud whose servers are machines: its floating IPs are addresses of this computer, others for each folder.
     #[must_use]
     pub fn with_guests(profile: Profile, folder: &Path) -> Self {
-        let hash = digest::digest(&digest::SHA256, folder.as_os_str().as_encoded_bytes());
-        let hash = hash.as_ref();
-        // 127.0.x.y is where everything else listens.
-        Self { profile, public: Public::Loopback([hash[0] % 254 + 1, hash[1]]) }
+        Self { profile, public: Public::Loopback(loopback(folder)) }
     }
 
     /// The profile.
@@ -248,6 +245,21 @@ impl Site {
     pub fn profile(self) -> Profile {
         self.profile
     }
+}
+
+/// The second and third number of a cloud's own addresses of the loopback, another pair for each folder.
+fn loopback(folder: &Path) -> [u8; 2] {
+    let hash = digest::digest(&digest::SHA256, folder.as_os_str().as_encoded_bytes());
+    let hash = hash.as_ref();
+    // 127.0.x.y is where everything else listens.
+    [hash[0] % 254 + 1, hash[1]]
+}
+
+/// Where a cloud's own services listen for machines and for programs of this computer; no floating IP is that.
+#[must_use]
+pub fn own_address(folder: &Path) -> Ipv4Addr {
+    let [a, b] = loopback(folder);
+    Ipv4Addr::new(127, a, b, 254)
 }
 
 /// Whether a guest may be reached by that address.

@@ -10,6 +10,7 @@
 //!                                  ─ where servers are machines, bring those along (guests), before and after
 //!                                  ─ append what changed, note the request, unlock
 //!                 ─▶ objects: the same in two steps, with the body taken in between
+//! keeper: a process that serves a cloud's buckets to machines and programs while no command runs
 //! ```
 //!
 //! Invariants:
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod faults;
 pub mod glance;
 pub mod guests;
+pub mod keeper;
 pub mod keystone;
 pub mod metadata;
 pub mod neutron;
@@ -79,6 +81,14 @@ pub enum Error {
     Log {
         /// The folder.
         folder: PathBuf,
+    },
+    /// Nothing listens where the cloud's services are to be reached.
+    #[error("the embedded cloud cannot be reached at {address}, where its buckets are for virtual machines: {why}")]
+    Keeper {
+        /// The address.
+        address: std::net::SocketAddrV4,
+        /// What the process that was to listen said.
+        why: String,
     },
     /// `faults.json` is not a list of rules.
     #[error("{} is not a list of faults", .path.display())]
@@ -189,6 +199,13 @@ impl Cloud {
     /// as streams both ways. Programs that need a socket are served by [`serve`].
     pub fn router(&self) -> axum::Router {
         serve::router(self.clone())
+    }
+
+    /// The same for a cloud that other programs reach at `base`, too: the catalog shows that to a client that comes by no
+    /// address of its own.
+    #[must_use]
+    pub fn router_at(&self, base: &str) -> axum::Router {
+        serve::router_at(self.clone(), base)
     }
 
     /// A `clouds.yaml` with one entry, named like the profile, that signs in to this cloud at `base_url` as user `demo`.

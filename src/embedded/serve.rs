@@ -1,6 +1,7 @@
 //! The cloud on HTTP: axum's requests to ours and our answers back, and a server on a port.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body as HttpBody, to_bytes};
@@ -19,9 +20,21 @@ const LONGEST_BODY: usize = 16 << 20;
 /// The cloud's address where a client does not say by which it came.
 const NOWHERE: &str = "embedded.invalid";
 
+/// A cloud, and the URL that it shows to clients that came by none.
+#[derive(Clone)]
+struct Door {
+    cloud: Cloud,
+    base: Arc<str>,
+}
+
 /// All services on one host.
 pub fn router(cloud: Cloud) -> Router {
-    Router::new().fallback(answer).with_state(cloud)
+    router_at(cloud, &format!("http://{NOWHERE}"))
+}
+
+/// The same, for a cloud that other programs reach at `base`.
+pub(super) fn router_at(cloud: Cloud, base: &str) -> Router {
+    Router::new().fallback(answer).with_state(Door { cloud, base: base.into() })
 }
 
 /// Serves the cloud on a listener until `shutdown`.
@@ -37,9 +50,9 @@ pub async fn serve(
     served.map_err(|source| Error::io("serve", &cloud.inner.folder, source))
 }
 
-async fn answer(Shared(cloud): Shared<Cloud>, request: Request<HttpBody>) -> Response {
+async fn answer(Shared(Door { cloud, base }): Shared<Door>, request: Request<HttpBody>) -> Response {
     let (parts, body) = request.into_parts();
-    let call = read(parts);
+    let call = read(parts, &base);
     let answered = if objects::claims(&cloud, &call) {
         objects::answer(cloud, call, body).await
     } else {
@@ -59,9 +72,10 @@ async fn answer(Shared(cloud): Shared<Cloud>, request: Request<HttpBody>) -> Res
 }
 
 /// A request without its body.
-fn read(parts: http::request::Parts) -> Call {
+fn read(parts: http::request::Parts, base: &str) -> Call {
     let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = host.or(parts.uri.authority().map(http::uri::Authority::as_str)).unwrap_or(NOWHERE).to_owned();
+    let host = host.or(parts.uri.authority().map(http::uri::Authority::as_str)).filter(|host| *host != NOWHERE);
+    let base = host.map_or_else(|| base.to_owned(), |host| format!("http://{host}"));
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
     Call {
         path: segments(parts.uri.path()),
@@ -70,7 +84,7 @@ fn read(parts: http::request::Parts) -> Call {
         headers: parts.headers,
         target,
         body: Bytes::new(),
-        base: format!("http://{host}"),
+        base,
     }
 }
 

@@ -9,14 +9,14 @@ use url::Url;
 use super::{Error, Settings, state_folder};
 use crate::cloud::config::{Auth, CloudConfig, Domain, Scope, User};
 use crate::cloud::{CloudError, Session, SessionOptions, Transport};
-use crate::embedded::{self, ClockMode, Cloud, Guests, Profile};
+use crate::embedded::{self, ClockMode, Cloud, Guests, Profile, keeper};
 use crate::model::SiteAlias;
 use crate::spec::{self, CloudRef, Site, Spec};
 
 /// The name of the site of a spec that declares none.
 pub const DEFAULT_SITE: &str = "default";
 
-/// Where an embedded cloud is reached in process; nothing listens there.
+/// Where an embedded cloud is signed in to in process; nothing listens there.
 const EMBEDDED_URL: &str = "http://embedded.invalid/identity/v3";
 
 /// A spec without sites has one: the environment's cloud.
@@ -35,18 +35,20 @@ pub(super) async fn sign_in(
     spec_folder: &Path,
     settings: &Settings,
 ) -> Result<BTreeMap<SiteAlias, Session>, Error> {
+    // Machines mount buckets of every site, so buckets have an address wherever there are machines.
+    let machines = sites.values().any(|site| guests_of(site.guests, settings.guests) == Guests::Qemu);
     let sessions = try_join_all(sites.iter().map(|(alias, site)| async move {
-        let session = sign_in_one(alias, site, spec_folder, settings).await?;
+        let session = sign_in_one((alias, site), spec_folder, settings, machines).await?;
         Ok::<_, Error>((alias.clone(), session))
     }));
     Ok(sessions.await?.into_iter().collect())
 }
 
 async fn sign_in_one(
-    alias: &SiteAlias,
-    site: &Site,
+    (alias, site): (&SiteAlias, &Site),
     spec_folder: &Path,
     settings: &Settings,
+    machines: bool,
 ) -> Result<Session, Error> {
     let failed = |error: CloudError| Error::SignIn { site: alias.clone(), error };
     let cloud = settings.sites.get(alias).map_or_else(|| site.cloud.clone(), |name| stand_in(name));
@@ -57,9 +59,14 @@ async fn sign_in_one(
     };
     if let Some(profile) = profile {
         let folder = embedded_folder(spec_folder, alias);
-        let cloud = open_embedded(&folder, &profile, guests_of(site.guests, settings.guests), settings)?;
+        let guests = guests_of(site.guests, settings.guests);
+        let cloud = open_embedded(&folder, &profile, guests, settings)?;
         let config = embedded_config(alias, settings).map_err(failed)?;
-        let transport = Transport::InProcess(cloud.router());
+        let router = match Profile::by_name(&profile).filter(|profile| machines && profile.has_objects()) {
+            Some(profile) => cloud.router_at(&keeper::ensure(&folder, profile, guests).await?),
+            None => cloud.router(),
+        };
+        let transport = Transport::InProcess(router);
         return Session::connect(config, transport, SessionOptions::default()).await.map_err(failed);
     }
     let environment = &settings.environment;

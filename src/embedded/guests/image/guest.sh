@@ -9,6 +9,11 @@ for _ in {1..200}; do [ -e /sys/class/net/eth0 ] && break; sleep .05; done
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 ip route add default via 10.0.2.2
+# The addresses of the clouds and of their floating IPs, 127.1.0.0 and on, are the host's here too: one URL is for both.
+echo 1 >/proc/sys/net/ipv4/conf/eth0/route_localnet
+for net in 1.0.0/16 2.0.0/15 4.0.0/14 8.0.0/13 16.0.0/12 32.0.0/11 64.0.0/10 128.0.0/9; do
+  echo "route add table local 127.$net via 10.0.2.2 dev eth0"
+done | ip -batch -
 [ -e /var/lib/anole/done ] && exit 0
 
 modprobe qemu_fw_cfg

@@ -1,0 +1,231 @@
+//! The keeper: a process that serves a cloud on an address of this computer while no command runs.
+//!
+//! A bucket that a machine has mounted must answer for as long as the machine runs, and a machine outlives the command that
+//! started it. So does the keeper: whoever opens a cloud with an object store beside machines has it started, unless it is
+//! there, and it ends by itself when the machines do.
+//!
+//! ```text
+//! a command ──ensure──▶ `anole cloud keep`, in a session of its own ──▶ http://127.a.b.254:7480
+//!     │                     │ holds keeper.lock                            ▲            ▲
+//!     └──in process──▶ the same folder                        machines ───┘            └── programs here
+//! ```
+//!
+//! In: a cloud's folder. Out: the URL at which its services are reached, the same on this computer and, by a route that the
+//! guests' image has, inside the machines; so one URL stands in the catalog and in everybody's configuration.
+//!
+//! Invariants:
+//! - The address follows from the folder alone: it is the same after every start, and nobody has to remember it.
+//! - One keeper a cloud: the lock says whether there is one, and goes with the process, however that ends.
+//! - It ends when its folder is gone, when the program that it runs was replaced, and when no machine ran for a while.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::net::{SocketAddrV4, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use super::guests::machine::Machine;
+use super::{Cloud, Error, Guests, Profile, catalogue, serve};
+
+/// The port of Chameleon's own gateway.
+const PORT: u16 = 7480;
+/// How long it may take to come up, or to go where it is of another version.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it looks whether it is still needed.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long it stays without a machine: the first one may be long in coming.
+const IDLE: Duration = Duration::from_secs(600);
+/// What is printed where it fails.
+const LOG: &str = "keeper.log";
+
+/// Where a cloud's services are reached.
+///
+/// # Errors
+/// When there is no such folder.
+pub fn address(folder: &Path) -> Result<SocketAddrV4, Error> {
+    let whole = folder.canonicalize().map_err(|source| Error::io("find", folder, source))?;
+    Ok(SocketAddrV4::new(catalogue::own_address(&whole), PORT))
+}
+
+/// Has a keeper run for the cloud of a folder, and gives its URL.
+///
+/// # Errors
+/// When it does not come up; what it said.
+pub async fn ensure(folder: &Path, profile: Profile, guests: Guests) -> Result<String, Error> {
+    let address = address(folder)?;
+    let program = Program::own().map_err(|source| Error::io("find the program that keeps", folder, source))?;
+    let deadline = Instant::now() + PATIENCE;
+    let said = || {
+        let said = std::fs::read_to_string(folder.join(LOG)).unwrap_or_default();
+        let why = said.lines().last().unwrap_or("it says nothing").to_owned();
+        Error::Keeper { address, why }
+    };
+    let mut started: Option<Child> = None;
+    while Instant::now() < deadline {
+        if running(folder).as_ref() == Some(&program.mark()) && TcpStream::connect(address).is_ok() {
+            return Ok(format!("http://{address}"));
+        }
+        let ended = started.as_mut().map(Child::try_wait).transpose();
+        match ended.map_err(|source| Error::io("start what keeps", folder, source))? {
+            // It is coming up.
+            Some(None) => {}
+            Some(Some(status)) if !status.success() => return Err(said()),
+            // Of two that are started at once, one finds the lock held and ends; and one of another version ends by itself.
+            None | Some(Some(_)) => {
+                if lock(folder)?.is_some() {
+                    started = Some(start(folder, profile, guests, &program)?);
+                }
+            }
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Err(said())
+}
+
+/// Serves a cloud until it is not needed any more, or `shutdown`. Does nothing where another one does.
+///
+/// # Errors
+/// When the address is taken, or the cloud's folder cannot be used.
+pub async fn keep(
+    cloud: Cloud,
+    folder: &Path,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    let Some(_held) = lock(folder)? else { return Ok(()) };
+    let failed = |source| Error::io("keep", folder, source);
+    let program = Program::own().map_err(failed)?;
+    let listener = TcpListener::bind(address(folder)?).await.map_err(failed)?;
+    std::fs::write(folder.join("keeper.pid"), format!("{}\n", std::process::id())).map_err(failed)?;
+    std::fs::write(folder.join("keeper"), program.mark()).map_err(failed)?;
+    let folder = folder.canonicalize().map_err(failed)?;
+    let needed = async move {
+        let mut since = Instant::now();
+        while folder.is_dir() && program.is_as_it_was() && since.elapsed() < IDLE {
+            if has_machines(&folder) {
+                since = Instant::now();
+            }
+            sleep(LOOK).await;
+        }
+    };
+    let ended = async move {
+        tokio::select! {
+            () = needed => {}
+            () = shutdown => {}
+        }
+    };
+    // What is under way then is cut off: whoever asks for it has no machine, or comes again.
+    tokio::select! {
+        served = serve(cloud, listener, std::future::pending()) => served,
+        () = ended => Ok(()),
+    }
+}
+
+/// The lock that a keeper holds; none if one does.
+fn lock(folder: &Path) -> Result<Option<File>, Error> {
+    let path = folder.join("keeper.lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|source| Error::io("open", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(Error::io("lock", &path, source)),
+    }
+}
+
+/// Which program the keeper runs.
+fn running(folder: &Path) -> Option<String> {
+    std::fs::read_to_string(folder.join("keeper")).ok()
+}
+
+fn start(folder: &Path, profile: Profile, guests: Guests, program: &Program) -> Result<Child, Error> {
+    let failed = |source| Error::io("start what keeps", folder, source);
+    let folder = folder.canonicalize().map_err(failed)?;
+    let log = File::create(folder.join(LOG)).map_err(failed)?;
+    let mut command = Command::new(&program.path);
+    command.args(["cloud", "keep", "--profile", profile.name(), "--guests", guests.name(), "--folder"]).arg(&folder);
+    // Not of our group: what ends a command by Ctrl-C is not for it.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
+    command.current_dir("/").spawn().map_err(failed)
+}
+
+/// Whether a machine runs, of this cloud or of one beside it.
+fn has_machines(folder: &Path) -> bool {
+    let Some(clouds) = folder.parent() else { return false };
+    let below = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut machines = below(clouds.to_owned()).flat_map(|cloud| below(cloud.join("guests")));
+    machines.any(|machine| Machine::at(machine).pid().is_some())
+}
+
+/// The file that this process runs, and how it was told from a later one.
+struct Program {
+    path: PathBuf,
+    seen: (u64, SystemTime),
+}
+
+impl Program {
+    fn own() -> std::io::Result<Self> {
+        let path = std::env::current_exe()?;
+        let seen = Self::look(&path)?;
+        Ok(Self { path, seen })
+    }
+
+    fn look(path: &Path) -> std::io::Result<(u64, SystemTime)> {
+        let found = path.metadata()?;
+        Ok((found.len(), found.modified()?))
+    }
+
+    fn is_as_it_was(&self) -> bool {
+        Self::look(&self.path).is_ok_and(|now| now == self.seen)
+    }
+
+    /// The same text for the same program.
+    fn mark(&self) -> String {
+        let since = self.seen.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        format!("{} {} {}", self.path.display(), self.seen.0, since.as_nanos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::{ClockMode, Options};
+
+    #[test]
+    fn an_address_is_of_its_folder() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |folder: &tempfile::TempDir| address(folder.path()).unwrap();
+        assert_eq!(at(&one), at(&one));
+        assert_ne!(at(&one), at(&other));
+        assert!(at(&one).ip().is_loopback() && at(&one).ip().octets()[3] == 254);
+    }
+
+    #[tokio::test]
+    async fn one_keeper_serves_until_its_folder_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (profile, clock) = (Profile::ChameleonChi, ClockMode::Real { scale: 0.0 });
+        let cloud = Cloud::open(folder.path(), Options { profile, clock, guests: Guests::None }).unwrap();
+        let whole = folder.path().to_owned();
+        let kept = tokio::spawn({
+            let (cloud, whole) = (cloud.clone(), whole.clone());
+            async move { keep(cloud, &whole, std::future::pending()).await }
+        });
+        let url = format!("http://{}/", address(&whole).unwrap());
+        let mut answer = reqwest::get(&url).await;
+        for _ in 0..100 {
+            if answer.is_ok() {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+            answer = reqwest::get(&url).await;
+        }
+        assert!(!answer.unwrap().status().is_server_error());
+        assert!(lock(&whole).unwrap().is_none());
+        keep(cloud, &whole, std::future::pending()).await.expect("another one has nothing to do");
+        drop(folder);
+        kept.await.unwrap().unwrap();
+    }
+}
