@@ -6,7 +6,8 @@
 //!        mountinfo, lsblk ──facts──▶ Facts           ├── disk: Probe ──decide──▶ mount, make, or refuse
 //!                                                    ├── filesystem: making, fstab, growing, unmounting
 //!                                                    ├── bucket: tool, configuration, service
-//!                                                    └── script: files, run, stop, wait_for
+//!                                                    ├── script: files, run, stop, wait_for
+//!                                                    └── dataset: the program itself, a delivery, its progress
 //! ```
 //!
 //! In: a server's address and the way to it ([`Access`]), and what is wanted of it. Out: what was found, what was done,
@@ -22,6 +23,7 @@
 
 mod access;
 pub mod bucket;
+pub mod dataset;
 pub mod disk;
 mod error;
 mod facts;

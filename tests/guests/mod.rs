@@ -13,6 +13,7 @@ mod storage;
 mod store;
 
 mod buckets;
+mod datasets;
 mod disks;
 mod identity;
 mod kills;

@@ -1,13 +1,16 @@
 //! Datasets that are made on a server: the same binary runs the same job there, beside the data.
 
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
 
-use super::here::{WORDS, remove};
+use super::delivery::{Staged, delivery, located};
+use super::here::{WORDS, remove, shown};
 use super::look::Look;
 use super::table::ON_SERVER;
 use super::{location, text};
 use crate::cloud::Session;
-use crate::guest::GuestError;
+use crate::guest::{GuestError, dataset, script};
 use crate::kinds::guest::{GuestCx, GuestKind, GuestWords};
 use crate::kinds::kind::{DerivedPart, Kind, Mark, Mistake, Place, Seen};
 use crate::kinds::look::Looker;
@@ -57,6 +60,19 @@ impl Kind for DatasetOnServer {
     }
 }
 
+/// The staging folder of a dataset on a server: one that the spec names, or one below the log-in user's home folder, which
+/// is where what is relative begins there.
+fn staging(staged: Staged<'_>, stack: &str, own: &Address) -> Result<PathBuf, String> {
+    let home = Path::new("");
+    let own = own.to_string();
+    let name = match staged {
+        Staged::At(path) => return located(path, Some(home)),
+        Staged::Of("") => own.trim_start_matches("datasets."),
+        Staged::Of(name) => name,
+    };
+    Ok(home.join(".cache/anole/datasets").join(format!("{stack}-{name}")))
+}
+
 #[async_trait]
 impl GuestKind for DatasetOnServer {
     fn id(&self, address: &Address, _: &Fields) -> Option<RemoteId> {
@@ -85,8 +101,14 @@ impl GuestKind for DatasetOnServer {
         false
     }
 
-    async fn put(&self, _: &GuestCx<'_>, _: &Fields) -> Result<Fields, GuestError> {
-        Err(GuestError::refused("a dataset cannot be made on a server yet"))
+    async fn put(&self, cx: &GuestCx<'_>, want: &Fields) -> Result<Fields, GuestError> {
+        let own = |staged: Staged<'_>| staging(staged, cx.stack, cx.address);
+        let mut delivery = delivery(want, cx.recorded, own).map_err(GuestError::refused)?;
+        delivery.load.verify |= cx.verify;
+        let watching = dataset::Watching { tell: cx.tell, progress: cx.progress, stop: cx.stop.clone() };
+        let id = format!("{}/datasets/{}", cx.stack, script::name_of(cx.address));
+        let delivered = dataset::run(cx.guest, &delivery, &id, &watching).await?;
+        Ok(shown(want, &delivered))
     }
 
     async fn remove(&self, _: &GuestCx<'_>, _: &Fields) -> Result<(), GuestError> {

@@ -1,0 +1,117 @@
+//! Datasets that are made on servers, and object storage whole: the embedded cloud's own store, reached from everywhere.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command};
+
+use super::kit::{Lab, spec};
+
+/// A server, and a bucket of another site with keys to it.
+fn stack(more: &str) -> String {
+    let text = spec(
+        &["one"],
+        &format!(
+            "buckets:\n  food11: {{ site: chi, name: object-chi-lab, protect: false, force_destroy: true }}\n\
+             credentials:\n  s3: {{ site: chi, type: ec2, write: [{{ rclone: {{ remote: rclone_s3, server: one }} }}] }}\n\
+             outputs:\n  key: ${{credentials.s3.access_key}}\n  secret: ${{credentials.s3.secret_key}}\n  endpoint: \
+             ${{credentials.s3.endpoint}}\n{more}"
+        ),
+    );
+    text.replace("name: \"${key}\" }", "name: \"${key}\", ssh: { identity_file: ./key } }")
+        .replace("guests: qemu }", "guests: qemu }\n  chi: { embedded: chameleon-chi }")
+}
+
+/// What rclone says here, of a store that it knows by the stack's outputs.
+#[track_caller]
+fn rclone(lab: &Lab, words: &[&str]) -> String {
+    let output = |name: &str| lab.env.anole(&format!("output {name} -f spec.yaml")).exits(0).stdout.trim().to_owned();
+    let program = std::env::var_os("ANOLE_TEST_RCLONE").unwrap_or_else(|| "rclone".into());
+    let mut rclone = Command::new(program);
+    rclone.args(["--config", "/dev/null", "--s3-provider", "Other", "--s3-access-key-id", &output("key")]);
+    rclone.args(["--s3-secret-access-key", &output("secret"), "--s3-endpoint", &output("endpoint")]);
+    let said = rclone.args(words).output().expect("rclone runs");
+    assert!(said.status.success(), "{words:?}: {}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8_lossy(&said.stdout).trim().to_owned()
+}
+
+#[test]
+#[ignore = "needs QEMU: tests/guests/run"]
+fn a_bucket_of_the_embedded_cloud_is_a_folder_of_a_server() {
+    const MOUNT: &str =
+        "attachments:\n  lake: { bucket: food11, server: one, credential: s3, mount: { path: /mnt/object } }\n";
+    let lab = Lab::with(&stack(MOUNT));
+    std::fs::write(lab.env.path("hello"), "hello from here").expect("a file");
+    lab.env.apply("spec.yaml");
+    lab.env.has_no_changes("spec.yaml");
+
+    // One URL for programs here, for those in the server, and for the mount; no command runs meanwhile.
+    rclone(&lab, &["copy", &lab.env.path("hello").to_string_lossy(), ":s3:object-chi-lab"]);
+    assert_eq!(lab.ssh("one", "rclone cat rclone_s3:object-chi-lab/hello"), "hello from here");
+    lab.wait("the object in the folder", || {
+        lab.tries("one", "cat /mnt/object/hello").stdout.starts_with(b"hello from here")
+    });
+
+    // After a crash of both the bucket is there again, for whoever asks the cloud anything has both started.
+    let keeper = std::fs::read(lab.env.path("state/embedded/clouds/chi/keeper.pid")).expect("a keeper");
+    let keeper = String::from_utf8(keeper).expect("a number");
+    assert!(Command::new("kill").args(["-KILL", keeper.trim()]).status().expect("kill runs").success());
+    lab.comes_back("one", "anole-bucket-lab-lake.service", "/mnt/object");
+    assert_eq!(lab.ssh("one", "cat /mnt/object/hello"), "hello from here");
+    lab.env.anole("destroy spec.yaml --yes").exits(0);
+    assert_eq!(lab.processes(), Vec::<u32>::new());
+}
+
+/// Applies, and gives the command once it says that.
+#[track_caller]
+fn applies_until(lab: &Lab, word: &str) -> (Child, Vec<String>, impl Iterator<Item = String> + use<>) {
+    let mut child = lab.env.command("apply spec.yaml --yes").spawn().expect("the binary runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    let mut said = Vec::new();
+    for line in lines.by_ref() {
+        said.push(line);
+        if said.last().is_some_and(|line| line.contains(word)) {
+            return (child, said, lines);
+        }
+    }
+    panic!("`{word}` was not said: {said:#?}");
+}
+
+#[test]
+#[ignore = "needs QEMU: tests/guests/run"]
+fn a_dataset_is_made_on_a_server_and_found_again() {
+    let lab = Lab::applied(&stack(""));
+    lab.ssh("one", "mkdir data; for i in $(seq 40); do head -c 20000 /dev/urandom >data/$i.bin; done");
+    // Says when it begins, and takes its time.
+    let dataset = "datasets:\n  food11:\n    server: one\n    source: { path: /home/cc/data }\n    transform:\n      - command: \
+                   { run: 'echo begun >>/home/cc/begun; sleep 60; cp -r \"$SRC\"/. \"$OUT\"' }\n    load: { bucket: food11, \
+                   prefix: Food, credential: s3 }\n";
+    lab.env.write("spec.yaml", &stack(dataset));
+
+    let (mut child, ..) = applies_until(&lab, "begun on the server");
+    lab.wait("its beginning", || lab.tries("one", "test -s begun").status.success());
+    child.kill().and_then(|()| child.wait()).expect("a child");
+    let goes = || lab.ssh("one", "pgrep -fc '[d]ataset run' || true");
+    assert_ne!(goes(), "0", "it goes on when nobody listens");
+    assert_eq!(lab.ssh("one", "grep -rl secret_key .anole/lab || true"), "", "no file has keys");
+    assert_eq!(lab.ssh("one", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c [s]ecret_key || true"), "0");
+
+    // Found again; and the connection may break.
+    let (mut child, mut said, rest) = applies_until(&lab, "found under way on the server");
+    let _cut = lab.ssh_to(&lab.address("one"), "sudo pkill -KILL -f 'sshd: cc'");
+    said.extend(rest);
+    assert_eq!(child.wait().expect("a child").code(), Some(0), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("the connection broke")), "{said:#?}");
+    assert_eq!(lab.ssh("one", "cat begun; ls -A .anole/lab/datasets; pgrep -fc '[d]ataset run' || true"), "begun\n0");
+    lab.env.has_no_changes("spec.yaml");
+    let listed = rclone(&lab, &["lsf", ":s3:object-chi-lab/Food"]);
+    assert_eq!(listed.lines().filter(|line| line.ends_with(".bin")).count(), 40, "{listed}");
+    let sums = "cd data; sha256sum *.bin | sort";
+    let there = lab.ssh("one", sums);
+    let here = rclone(&lab, &["hashsum", "sha256", "--download", ":s3:object-chi-lab/Food", "--include", "*.bin"]);
+    let mut here: Vec<_> = here.lines().collect();
+    here.sort_unstable();
+    assert_eq!(here.join("\n"), there);
+
+    // What fails there is said here.
+    lab.env.edit("spec.yaml", "sleep 60;", "echo no such luck >&2; exit 7;");
+    lab.env.anole("apply spec.yaml --yes").exits(1).says("no such luck");
+}
