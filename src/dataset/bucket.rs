@@ -184,7 +184,7 @@ async fn found(
 /// Whether an object is data: not a loader's, and not a mark that stands for a folder.
 fn is_data(below: &str, size: u64) -> bool {
     let own = below.split('/').rev().skip(1).any(|folder| folder == manifest::FOLDER);
-    !own && !below.is_empty() && !(below.ends_with('/') && size == 0)
+    !(own || below.is_empty() || (below.ends_with('/') && size == 0))
 }
 
 /// That all is there that the manifest lists.

@@ -203,7 +203,6 @@ impl Cloud {
 
     /// The same for a cloud that other programs reach at `base`, too: the catalog shows that to a client that comes by no
     /// address of its own.
-    #[must_use]
     pub fn router_at(&self, base: &str) -> axum::Router {
         serve::router_at(self.clone(), base)
     }

@@ -115,7 +115,7 @@ pub(super) async fn look_here(
         let session = signed.sessions.get(&record.site)?;
         // What was begun and not done is done again whatever is there; what was only recorded is nowhere.
         let is_there = record.status == Status::Ready && !is_recorded_only(&record.attributes);
-        is_there.then(|| async move {
+        is_there.then_some(async move {
             let cx = LookCx { address, session, home, lineage: &state.lineage, verify: options.verify };
             (address.clone(), looker.look(&cx, &record.applied, &record.attributes).await)
         })

@@ -72,6 +72,7 @@ fn applies_until(lab: &Lab, word: &str) -> (Child, Vec<String>, impl Iterator<It
             return (child, said, lines);
         }
     }
+    child.wait().expect("a child");
     panic!("`{word}` was not said: {said:#?}");
 }
 

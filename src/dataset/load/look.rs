@@ -46,11 +46,11 @@ impl Loader {
                 seen.objects.insert(below, entry);
             }
         }
-        let mut listed = manifest.as_deref().and_then(|bytes| read(bytes));
+        let mut listed = manifest.as_deref().and_then(read);
         seen.complete = listed.is_some();
         seen.manifest = manifest;
         if listed.is_none() && seen.previous {
-            listed = self.read(PREVIOUS).await?.as_deref().and_then(|bytes| read(bytes));
+            listed = self.read(PREVIOUS).await?.as_deref().and_then(read);
         }
         seen.known = listed.unwrap_or_default().into_iter().map(|one| (one.key.clone(), one)).collect();
         Ok(seen)
