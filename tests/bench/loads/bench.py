@@ -35,23 +35,27 @@ from proxy import Proxy  # noqa: E402
 CACHE = pathlib.Path(os.environ["CACHE"])
 # Name: how many files, and how large each is.
 SETS = {"many": (10_000, 70_000), "large": (4, 1 << 30)}
-PHASES = {
-    ("many", False): "10,000 files of 70 KB",
-    ("large", False): "4 files of 1 GiB",
-    ("many", True): "the 10,000 again, unchanged",
-    ("large", True): "the 4 again, unchanged",
-}
+PHASES = [("many", False), ("large", False), ("many", True), ("large", True)]
+SIZES = {70_000: "70 KB", 1 << 30: "1 GiB"}
 
 
 def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
+def count_of(name, scale):
+    return max(1, int(SETS[name][0] * scale))
+
+
+def words(name, again, scale):
+    count, size = count_of(name, scale), SIZES[SETS[name][1]]
+    return f"the {count:,} of {size} again, unchanged" if again else f"{count:,} files of {size}"
+
+
 def make(folder, name, scale):
     """Files of random content, which no store and no proxy can make smaller."""
-    count, size = SETS[name]
+    count, size = count_of(name, scale), SETS[name][1]
     chance = random.Random(name)
-    count = max(1, int(count * scale))
     for at in range(count):
         path = folder / f"class_{at % 11:02}" / f"{at:05}.jpg" if count > 11 else folder / f"{at}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +148,7 @@ def bucket(store, name):
         client.delete_bucket(Bucket=name)
 
 
-def one(loader, store, source, wanted, name, count):
+def one(loader, store, source, wanted, count):
     """A load and a load of the same again. With `count`, through a proxy."""
     loader.fresh()
     figures = {}
@@ -159,7 +163,7 @@ def one(loader, store, source, wanted, name, count):
                 methods = [seen.method for seen in proxy.seen]
                 got = {"requests": len(methods), "methods": {name: methods.count(name) for name in set(methods)}}
             else:
-                say(f"{loader.name}: {PHASES[name, again]}: {got['seconds']:.2f} s, {got['memory'] >> 20} MiB")
+                say(f"{loader.name}{', again' if again else ''}: {got['seconds']:.2f} s, {got['memory'] >> 20} MiB")
             figures[again] = got
             expect(store, made, wanted, loader.extra_objects)
     return figures
@@ -176,7 +180,7 @@ def rounds(given, store, folder):
         for at in range(given.rounds + 1):
             # The first one counts requests, and warms everything up.
             for tool in names[at % len(names):] + names[:at % len(names)]:
-                got = one(LOADERS[tool](tool, folder / tool), store, source, wanted, name, at == 0)
+                got = one(LOADERS[tool](tool, folder / tool), store, source, wanted, at == 0)
                 for again, numbers in got.items():
                     if at == 0:
                         requests[name, again][tool] = numbers
@@ -186,12 +190,12 @@ def rounds(given, store, folder):
     return figures, requests
 
 
-def table(figures, requests):
+def table(figures, requests, scale):
     head = ["what", "program", "seconds: median (least–most)", "requests", "peak memory", "CPU seconds",
             "seconds ÷ anole's"]
     rows = [head, ["---"] * len(head)]
-    for phase, name in PHASES.items():
-        base = None
+    for phase in PHASES:
+        name, base = words(*phase, scale), None
         for tool, runs in figures[phase].items():
             if not runs:
                 continue
@@ -246,7 +250,7 @@ def main():
         figures, requests = rounds(given, store, pathlib.Path(folder))
     for name, version in told.items():
         print(f"- {name}: {version}")
-    print(f"\n{table(figures, requests)}")
+    print(f"\n{table(figures, requests, given.scale)}")
     stamp = told["when"].replace(":", "").replace("+0000", "Z")
     path = given.json or CACHE / "results" / f"loads-{stamp}.json"
     named = {f"{name}{' again' if again else ''}": one for (name, again), one in figures.items()}
