@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use crate::data;
 use crate::environment::TestEnvironment;
 
 /// What changes from run to run, in a plan shown to people.
@@ -165,7 +166,10 @@ fn services_are_stopped_before_their_volume_goes_and_started_when_it_is_back() {
 
 #[test]
 fn a_bucket_of_one_site_is_mounted_in_a_server_of_another() {
-    let env = TestEnvironment::with_example("object.yaml");
+    let mut env = TestEnvironment::with_example("object.yaml");
+    let zip = env.path("Food-11.zip");
+    data::food11(&zip, 200, 500).expect("a zip");
+    env.set("ANOLE_VAR_food11", &format!("file://{}", zip.display()));
     let plan = env.anole("plan object.yaml").exits(0);
     for word in [
         "attachments.food11 on kvm  mount: new",
@@ -174,7 +178,7 @@ fn a_bucket_of_one_site_is_mounted_in_a_server_of_another() {
     ] {
         assert!(plan.stdout.contains(word), "{word}: {}", plan.stdout);
     }
-    env.apply("object.yaml");
+    env.apply("object.yaml").says("datasets.food11: 85 objects, ").says("datasets.shards: 3 objects, ");
     env.has_no_changes("object.yaml");
     // The bucket stays where it is; its mount goes to the new server.
     env.edit("object.yaml", "image: CC-Ubuntu24.04", "image: CC-Ubuntu22.04");
