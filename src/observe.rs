@@ -5,6 +5,8 @@
 //!   these ask for alike is asked for once.
 //! - An object of the state that a list does not show is asked for by id once before it counts as gone; so is one that a
 //!   list shows as failed without the reason, as Nova's does for a server that found no host.
+//! - An object that no list can show (a bucket of a store that is no site's) is asked for by the fields that say where it
+//!   is. One that cannot be asked for is hidden, with the reason: that is not to be taken for gone.
 //! - Nothing is decided here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +17,7 @@ use jiff::Timestamp;
 use crate::cloud::{CloudError, Session};
 use crate::guest::Facts;
 use crate::kinds;
-use crate::kinds::kind::Seen;
+use crate::kinds::kind::{Found, Seen};
 use crate::model::{Address, Fields, RemoteId, SiteAlias, SiteIdentity};
 
 /// What was seen of all sites.
@@ -40,6 +42,8 @@ pub struct SiteView {
     pub objects: BTreeMap<String, BTreeMap<RemoteId, Seen>>,
     /// What names of undeclared objects may mean, by kind and name.
     pub lookups: BTreeMap<(String, String), Vec<Seen>>,
+    /// Why resources that no list shows could not be asked for.
+    pub hidden: BTreeMap<Address, String>,
     /// What was found inside servers, by the server's id.
     pub guests: Guests,
 }
@@ -71,6 +75,8 @@ pub struct Interest {
     pub lookups: BTreeSet<(String, String)>,
     /// Objects of the state, by kind.
     pub recorded: BTreeSet<(String, RemoteId)>,
+    /// Resources of kinds that no list shows, with the fields by which each is asked for.
+    pub unlisted: BTreeMap<Address, (String, Fields)>,
 }
 
 /// How many objects that a list did not show are asked for by id; with more missing, the lists are believed.
@@ -95,12 +101,12 @@ impl Observed {
 /// Whatever a service refuses: a plan made on half a picture would be wrong.
 pub async fn observe_site(session: &Session, interest: &Interest) -> Result<SiteView, CloudError> {
     let session = &session.for_one_look();
-    let lists =
-        try_join_all(interest.kinds.iter().filter_map(|name| kinds::by_name(name)?.cloud()).map(|kind| async move {
-            let seen = kind.list(session).await?;
-            let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
-            Ok::<_, CloudError>((kind.schema().kind.to_owned(), by_id))
-        }));
+    let listed = |name: &String| kinds::by_name(name)?.cloud().filter(|kind| !kind.is_unlisted());
+    let lists = try_join_all(interest.kinds.iter().filter_map(listed).map(|kind| async move {
+        let seen = kind.list(session).await?;
+        let by_id: BTreeMap<_, _> = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
+        Ok::<_, CloudError>((kind.schema().kind.to_owned(), by_id))
+    }));
     let lookups =
         try_join_all(
             interest.lookups.iter().filter_map(|key| Some((key, kinds::by_name(&key.0)?.cloud()?))).map(
@@ -109,32 +115,56 @@ pub async fn observe_site(session: &Session, interest: &Interest) -> Result<Site
         );
     let (lists, lookups) = try_join(lists, lookups).await?;
     let mut objects: BTreeMap<_, _> = lists.into_iter().collect();
-    read_unlisted(session, interest, &mut objects).await?;
+    read_missing(session, interest, &mut objects).await?;
+    let hidden = find_unlisted(session, interest, &mut objects).await?;
     Ok(SiteView {
         identity: session.identity().clone(),
         objects,
         lookups: lookups.into_iter().collect(),
+        hidden,
         guests: Guests::default(),
     })
 }
 
+/// Asks for what no list shows, side by side; returns what could not be told, and why.
+async fn find_unlisted(
+    session: &Session,
+    interest: &Interest,
+    objects: &mut BTreeMap<String, BTreeMap<RemoteId, Seen>>,
+) -> Result<BTreeMap<Address, String>, CloudError> {
+    let asked = interest.unlisted.iter().filter_map(|(address, (name, fields))| {
+        let kind = kinds::by_name(name)?.cloud()?;
+        Some(async move { Ok::<_, CloudError>((address, name, kind.find(session, fields).await?)) })
+    });
+    let mut hidden = BTreeMap::new();
+    for (address, kind, found) in try_join_all(asked).await? {
+        match found {
+            Found::Here(seen) => drop(objects.entry(kind.clone()).or_default().insert(seen.id.clone(), *seen)),
+            Found::Nowhere => {}
+            Found::Hidden(why) => drop(hidden.insert(address.clone(), why)),
+        }
+    }
+    Ok(hidden)
+}
+
 /// Asks by id for recorded objects that no list showed, or not whole: an adopted object may belong to another project.
-async fn read_unlisted(
+async fn read_missing(
     session: &Session,
     interest: &Interest,
     objects: &mut BTreeMap<String, BTreeMap<RemoteId, Seen>>,
 ) -> Result<(), CloudError> {
-    let unlisted: Vec<_> = interest
+    let missing: Vec<_> = interest
         .recorded
         .iter()
         .filter_map(|(name, id)| Some((name, id, kinds::by_name(name)?.cloud()?)))
+        .filter(|(_, _, kind)| !kind.is_unlisted())
         .filter(|(name, id, kind)| match objects.get(*name).and_then(|listed| listed.get(id)) {
             None => true,
             Some(seen) => kind.is_unexplained(seen),
         })
         .take(MOST_READS)
         .collect();
-    let reads = unlisted.into_iter().map(|(name, id, kind)| async move {
+    let reads = missing.into_iter().map(|(name, id, kind)| async move {
         Ok::<_, CloudError>(kind.read(session, id).await?.map(|seen| (name.clone(), seen)))
     });
     for (kind, seen) in try_join_all(reads).await?.into_iter().flatten() {

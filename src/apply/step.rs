@@ -17,13 +17,13 @@ use super::ledger::{Ledger, LedgerError};
 use super::made::{alike, made_by};
 use super::values::{holds_unknown_ref, rebound, unknown_of, without_lost};
 use super::wait::{Arrived, Goal, Pollers, WaitError};
-use crate::cloud::Session;
+use crate::cloud::{CloudError, Session};
 use crate::guest::Guests;
-use crate::kinds::kind::{Effect, FieldChange, Kind, OpCx, Seen, Sides, Update};
+use crate::kinds::kind::{Effect, FieldChange, Found, Kind, OpCx, Seen, Sides, Update};
 use crate::kinds::{self, CloudKind};
 use crate::model::{Address, Fields, RemoteId, Secret, SiteAlias, Stamp, Value};
 use crate::plan::bind::bind_fields;
-use crate::plan::{Action, StepOperation, Verb};
+use crate::plan::{Action, StepOperation, Verb, aside};
 use crate::stamp::{self, Ids};
 use crate::state::sealing::{carry, seal};
 use crate::state::secrets::Vault;
@@ -122,7 +122,10 @@ impl Running<'_> {
             }
             StepOperation::Update => self.update().await,
             StepOperation::LetGo => self.let_go().await,
-            StepOperation::Delete => self.delete().await,
+            StepOperation::Delete => match self.set_aside() {
+                Some(action) => Running { action: &action, ..*self }.delete().await,
+                None => self.delete().await,
+            },
             StepOperation::Record => self.record_only().await,
         }
     }
@@ -259,8 +262,28 @@ impl Running<'_> {
         self.shared.ledger.record(vec![Entry::Refused { address: self.action.address.clone() }]).await
     }
 
+    /// What is renewed, once its record has made room for its successor's.
+    fn set_aside(&self) -> Option<Action> {
+        let address = aside(&self.action.address, self.action.id.as_ref().filter(|_| self.action.makes_first())?);
+        let is_there = self.shared.ledger.read(|loaded| loaded.state.resources.contains_key(&address));
+        is_there.then(|| Action { address, ..self.action.clone() })
+    }
+
+    /// Has the record of what is renewed make room for its successor's. Whatever happens next, it is known where it is.
+    async fn make_room(&self) -> Result<(), LedgerError> {
+        let from = self.action.address.clone();
+        let Some(id) = self.action.id.as_ref().filter(|_| self.action.makes_first()) else { return Ok(()) };
+        let is_there = |record: &ResourceState| record.id == *id;
+        if self.shared.ledger.read(|loaded| loaded.state.resources.get(&from).is_some_and(is_there)) {
+            let to = aside(&from, id);
+            self.shared.ledger.record(vec![Entry::Rename { from, to }]).await?;
+        }
+        Ok(())
+    }
+
     async fn create(&self) -> Result<End, StepError> {
         let Ready { kind, session, fields } = self.bind()?;
+        self.make_room().await?;
         let uid = self.shared.ids.hex(6);
         let attributes = self.make_secrets(kind, &fields, &uid);
         let record = self.record(RemoteId(String::new()), uid.clone(), &fields);
@@ -328,7 +351,10 @@ impl Running<'_> {
         record: &ResourceState,
         seen_before: &[RemoteId],
     ) -> Result<Option<RemoteId>, StepError> {
-        let all = kind.list(session).await?;
+        let all = match kind.is_unlisted() {
+            true => self.find(kind, session, &record.applied).await?.into_iter().collect(),
+            false => kind.list(session).await?,
+        };
         let user = session.identity().user_id.as_str();
         let made: Vec<_> = all.iter().filter(|seen| made_by(kind, record, seen_before, user, seen)).collect();
         match made.as_slice() {
@@ -343,6 +369,13 @@ impl Running<'_> {
 
     /// Waits until the object is ready and records it.
     async fn settle(&self, id: &RemoteId, record: ResourceState) -> Result<End, StepError> {
+        let (kind, session) = (self.kind()?, self.session_of(&record.site)?);
+        if kind.is_unlisted() {
+            let found = self.find(kind, &session, &record.applied).await?;
+            let seen = found.ok_or_else(|| WaitError::Vanished("its store does not show it".to_owned()))?;
+            self.put(record, &seen, Status::Ready).await?;
+            return Ok(End::Done);
+        }
         let goal = if self.shared.wait_for_start { Goal::Started } else { Goal::Ready };
         match self.wait(&record.site, id, goal).await {
             Ok(Arrived::Ready(seen)) => {
@@ -360,6 +393,20 @@ impl Running<'_> {
                 Err(WaitError::Failed(why).into())
             }
             Err(other) => Err(other.into()),
+        }
+    }
+
+    /// What no list shows, asked for by its fields.
+    async fn find(
+        &self,
+        kind: &'static dyn CloudKind,
+        session: &Session,
+        fields: &Fields,
+    ) -> Result<Option<Seen>, StepError> {
+        match kind.find(session, fields).await? {
+            Found::Here(seen) => Ok(Some(*seen)),
+            Found::Nowhere => Ok(None),
+            Found::Hidden(why) => Err(CloudError::config(why).into()),
         }
     }
 

@@ -6,11 +6,15 @@ use jiff::Timestamp;
 
 use super::planning::ids;
 use super::{Error, Settings, fresh_state, load, look};
-use crate::kinds;
-use crate::kinds::kind::Readiness;
+use crate::apply::known::Recorded;
+use crate::cloud::{CloudError, Session};
+use crate::kinds::kind::{Found, Readiness, Seen};
+use crate::kinds::{self, CloudKind};
 use crate::model::{Address, Fields, RemoteId, Value};
+use crate::plan::bind::bind_fields;
+use crate::resolve::Resource;
 use crate::state::lock::Holder;
-use crate::state::{Entry, Origin, ResourceState, Status};
+use crate::state::{Entry, Origin, ResourceState, State, Status};
 
 /// Takes an object into the state under an address of the spec. The next plan shows what differs.
 ///
@@ -43,7 +47,8 @@ pub async fn import(settings: &Settings, address: &Address, id: &RemoteId) -> Re
         ));
     };
     let site = resource.site.clone();
-    let seen = kind.read(session, id).await.map_err(|error| Error::Site { site: site.clone(), error })?;
+    let found = find(kind, session, id, (resource, &state.state)).await;
+    let seen = found.map_err(|error| Error::Site { site: site.clone(), error })?;
     let Some(seen) = seen.filter(|seen| !matches!(kind.readiness(seen), Readiness::Ended(_))) else {
         let what = resource.kind.replace('_', " ");
         return Err(Error::refused(format!("site `{site}` has no {what} {id}"), "check the id and the project"));
@@ -54,6 +59,11 @@ pub async fn import(settings: &Settings, address: &Address, id: &RemoteId) -> Re
             "`anole state rm` it there first",
         ));
     }
+    // What no list shows is asked for again by what is recorded: its keys too.
+    let wanted = match kind.is_unlisted() {
+        true => bind_fields(&resource.fields, &Recorded(&state.state)),
+        false => resource.fields.clone(),
+    };
     let record = ResourceState {
         kind: resource.kind.to_owned(),
         site,
@@ -62,7 +72,7 @@ pub async fn import(settings: &Settings, address: &Address, id: &RemoteId) -> Re
         protect: resource.protect.unwrap_or(kind.schema().protect),
         uid: seen.stamp.as_ref().map(|stamp| stamp.uid.clone()).unwrap_or_default(),
         status: Status::Ready,
-        applied: known(&resource.fields, &seen.attrs),
+        applied: known(&wanted, &seen.attrs),
         attributes: seen.attrs.clone(),
         needs: resource.needs.iter().map(|need| need.address.clone()).collect(),
     };
@@ -82,6 +92,23 @@ pub async fn import(settings: &Settings, address: &Address, id: &RemoteId) -> Re
     state.fold(entry);
     writer.commit(&mut state)?;
     Ok(record)
+}
+
+/// The object of that id; one that no list shows is where the block says, and has that id or name.
+async fn find(
+    kind: &'static dyn CloudKind,
+    session: &Session,
+    id: &RemoteId,
+    (resource, state): (&Resource, &State),
+) -> Result<Option<Seen>, CloudError> {
+    if !kind.is_unlisted() {
+        return kind.read(session, id).await;
+    }
+    match kind.find(session, &bind_fields(&resource.fields, &Recorded(state))).await? {
+        Found::Here(seen) => Ok(Some(*seen).filter(|seen| seen.id == *id || seen.name == id.0)),
+        Found::Nowhere => Ok(None),
+        Found::Hidden(why) => Err(CloudError::config(format!("{} cannot be looked at: {why}", resource.address))),
+    }
 }
 
 /// What the object is taken to have been made with: what it shows, and what it does not show as the spec has it.

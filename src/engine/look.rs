@@ -6,12 +6,14 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::{Error, Loaded, Settings, sites};
+use crate::apply::known::Recorded;
 use crate::cloud::Session;
 use crate::diagnostic::{FileId, Span};
 use crate::kinds::{self, Kind};
-use crate::model::{SiteAlias, SiteIdentity, Target};
+use crate::model::{Address, Fields, SiteAlias, SiteIdentity, Target};
 use crate::observe::{Interest, Observed, observe_site};
 use crate::plan::PlanOptions;
+use crate::plan::bind::bind_fields;
 use crate::resolve::Desired;
 use crate::state::{self, State};
 
@@ -86,6 +88,9 @@ fn interests(desired: &Desired, state: &state::Loaded, believe: bool) -> BTreeMa
     if believe {
         return interests;
     }
+    for (address, (site, kind, fields)) in unlisted(desired, state) {
+        interests.entry(site).or_default().unlisted.insert(address, (kind, fields));
+    }
     for record in state.state.resources.values() {
         let interest = interests.entry(record.site.clone()).or_default();
         interest.kinds.insert(record.kind.clone());
@@ -95,6 +100,30 @@ fn interests(desired: &Desired, state: &state::Loaded, believe: bool) -> BTreeMa
         interests.entry(intent.resource.site.clone()).or_default().kinds.insert(intent.resource.kind.clone());
     }
     interests
+}
+
+/// The resources that no list shows, each with its site and the fields by which it is asked for. What is recorded is looked
+/// for where it was made, by the keys that the spec has by now; what an interrupted apply was making, where that was to be.
+fn unlisted(desired: &Desired, state: &state::Loaded) -> BTreeMap<Address, (SiteAlias, String, Fields)> {
+    let is_unlisted = |kind: &str| kinds::by_name(kind).and_then(Kind::cloud).filter(|kind| kind.is_unlisted());
+    let bound = |address: &Address| {
+        let resource = desired.resources.get(address)?;
+        let fields = bind_fields(&resource.fields, &Recorded(&state.state));
+        Some((resource, fields))
+    };
+    let mut all = BTreeMap::new();
+    for (address, resource) in desired.resources.iter().filter(|(_, resource)| is_unlisted(resource.kind).is_some()) {
+        let Some((_, fields)) = bound(address) else { continue };
+        all.insert(address.clone(), (resource.site.clone(), resource.kind.to_owned(), fields));
+    }
+    let open = state.open.iter().map(|(address, intent)| (address, &*intent.resource));
+    for (address, record) in state.state.resources.iter().chain(open) {
+        let Some(kind) = is_unlisted(&record.kind) else { continue };
+        let wanted = bound(address).filter(|(resource, _)| resource.kind == record.kind).map(|(_, fields)| fields);
+        let fields = kind.way_to(&record.applied, &wanted.unwrap_or_default());
+        all.insert(address.clone(), (record.site.clone(), record.kind.clone(), fields));
+    }
+    all
 }
 
 /// Every kind that a spec can declare or derive, for a look at all there is.

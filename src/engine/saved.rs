@@ -154,7 +154,9 @@ pub(super) async fn check(settings: &Settings, saved: SavedPlan, state: &state::
             *alias == *record.map_or(&action.site, |record| &record.site)
         };
         // What no service has is done by its record, whatever is there.
-        let in_cloud = |action: &&Action| kinds::by_name(&action.kind).and_then(Kind::cloud).is_some();
+        let in_cloud = |action: &&Action| {
+            kinds::by_name(&action.kind).and_then(Kind::cloud).is_some_and(|kind| !kind.is_unlisted())
+        };
         let touched = plan.actions.values().filter(is_here).filter(in_cloud).filter(|action| action.verb.is_work());
         let touched: Vec<_> = touched.collect();
         let interest =

@@ -2,13 +2,15 @@
 //! otherwise.
 //!
 //! By Swift's API with the site's token, which Swift and Ceph's gateway both have: no keys are needed that would first
-//! have to be made. What is made so is a bucket by S3 too.
+//! have to be made. What is made so is a bucket by S3 too. A store that is no site's is [`s3`]'s.
 //!
 //! Invariants:
 //! - A bucket that holds anything is deleted only with `force_destroy`, and the plan says what goes.
 //! - One that is there already is never taken silently: it is `adopt`ed, or used with `auto_create: false`, and then never
 //!   deleted. One that somebody else has is told from one that is this project's.
 //! - The stamp is one key of the metadata; other people's keys are left alone.
+
+pub mod s3;
 
 use std::time::Duration;
 
@@ -35,9 +37,12 @@ const DETAILED: usize = 32;
 /// How many buckets are looked at side by side.
 const SIDE_BY_SIDE: usize = 8;
 
-static CORS: &[Field] = &[
+const CORS_ORIGINS: Field =
     field("origins", Type::List(&Type::Text), "The sites whose pages may use it: `https://example.org`, or `*`.")
-        .required(),
+        .required();
+
+static CORS: &[Field] = &[
+    CORS_ORIGINS,
     field("expose_headers", Type::List(&Type::Text), "Which headers of answers those pages may see."),
     field("max_age", Type::Duration, "How long browsers remember it."),
 ];
@@ -215,6 +220,44 @@ fn is_ours(found: &Settings, stamp: &Stamp) -> bool {
     there.is_some_and(|there| there.lineage == stamp.lineage && there.address == stamp.address)
 }
 
+/// Reports a name that a new bucket cannot have; one that is there may have any.
+fn check_name(fields: &Fields, mistakes: &mut Vec<Mistake>) {
+    let is_there = fields.get("auto_create").and_then(Value::as_bool) == Some(false);
+    if let Some(name) = fields.get("name").and_then(Value::as_str)
+        && let Some(why) = why_no_name(name)
+        && !is_there
+    {
+        let message = format!("`{name}` is no bucket's name");
+        mistakes.push(Mistake { field: "name", message, help: Some(why.into()) });
+    }
+}
+
+/// What goes with a bucket that is to be deleted with all that it holds.
+fn lost(live: &Seen) -> Option<String> {
+    let number = |key: &str| {
+        let number = live.attrs.get(key).and_then(Value::as_int);
+        number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+    };
+    let (objects, bytes) = (number("objects"), text::bytes(number("bytes")));
+    let goes = is_set(&live.attrs, "force_destroy") && (objects > 0 || is_set(&live.attrs, "versioning"));
+    let noun = if objects == 1 { "object" } else { "objects" };
+    goes.then(|| format!("bucket `{}` with {} {noun}, {bytes} in all", live.name, text::thousands(objects)))
+}
+
+/// Deletes a bucket, with all that it holds where its block says so.
+async fn destroy(store: &Store, name: &str, cx: &OpCx<'_>) -> Result<(), ObjectError> {
+    if is_set(cx.recorded, "force_destroy") {
+        let tell = |gone: crate::object::Emptied| (cx.tell)(format!("{} objects deleted", gone.objects));
+        store.destroy_bucket(name, &tell).await?;
+        return Ok(());
+    }
+    match store.delete_bucket(name).await {
+        Err(error) if error.kind() == ObjectErrorKind::NotEmpty => Err(error
+            .hint("it holds objects: delete them, or write `force_destroy: true` in its block, apply, and try again")),
+        other => other,
+    }
+}
+
 impl Kind for Bucket {
     fn schema(&self) -> &'static Schema {
         &SCHEMA
@@ -226,17 +269,7 @@ impl Kind for Bucket {
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         metadata::check(fields, mistakes);
-        let adopts = fields.get("auto_create").and_then(Value::as_bool) == Some(false);
-        if let Some(name) = fields.get("name").and_then(Value::as_str)
-            && let Some(why) = why_no_name(name)
-            && !adopts
-        {
-            mistakes.push(Mistake {
-                field: "name",
-                message: format!("`{name}` is no bucket's name"),
-                help: Some(why.into()),
-            });
-        }
+        check_name(fields, mistakes);
         for key in fields.get("metadata").and_then(Value::as_map).into_iter().flat_map(Fields::keys) {
             if !key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
                 let help = "a bucket's metadata are headers: write lower-case letters, digits and `-`".to_owned();
@@ -267,14 +300,7 @@ impl Kind for Bucket {
     }
 
     fn data_loss(&self, live: &Seen) -> Option<String> {
-        let number = |key: &str| {
-            let number = live.attrs.get(key).and_then(Value::as_int);
-            number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
-        };
-        let (objects, bytes) = (number("objects"), text::bytes(number("bytes")));
-        let goes = is_set(&live.attrs, "force_destroy") && (objects > 0 || is_set(&live.attrs, "versioning"));
-        let noun = if objects == 1 { "object" } else { "objects" };
-        goes.then(|| format!("bucket `{}` with {} {noun}, {bytes} in all", live.name, text::thousands(objects)))
+        lost(live)
     }
 
     /// A list shows only names and counts.
@@ -367,18 +393,7 @@ impl CloudKind for Bucket {
     }
 
     async fn delete(&self, cx: &OpCx<'_>, id: &RemoteId) -> Result<(), CloudError> {
-        let store = store(cx.session)?;
-        if is_set(cx.recorded, "force_destroy") {
-            let tell = |gone: crate::object::Emptied| (cx.tell)(format!("{} objects deleted", gone.objects));
-            store.destroy_bucket(&id.0, &tell).await.map_err(cloud_error)?;
-            return Ok(());
-        }
-        match store.delete_bucket(&id.0).await {
-            Err(error) if error.kind() == ObjectErrorKind::NotEmpty => Err(cloud_error(error.hint(
-                "it holds objects: delete them, or write `force_destroy: true` in its block, apply, and try again",
-            ))),
-            other => other.map_err(cloud_error),
-        }
+        destroy(&store(cx.session)?, &id.0, cx).await.map_err(cloud_error)
     }
 }
 

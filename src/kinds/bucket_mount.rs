@@ -11,38 +11,18 @@ use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, unmounting};
 use super::kind::{DerivedPart, Kind, Mark, Mistake, Place, is_set};
 use super::mount::NOT_MOUNTED;
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
+use super::store_keys::{self, CREDENTIAL, attribute_of};
 use crate::guest::bucket::{self, Bucket, Tool};
 use crate::guest::{Facts, GuestError, script};
-use crate::kinds;
-use crate::model::{Address, Fields, Part, Reference, RemoteId, Target, Template, Value};
+use crate::model::{Address, Fields, RemoteId, Value};
 use crate::object::signing_region;
 
 /// A bucket mounted in a server.
 pub struct BucketMount;
 
-/// Any name does for stores whose regions have none of their own.
-const REGION: &str = "us-east-1";
-
-static EXISTING: &[Field] = &[
-    field("endpoint", Type::Text, "Where the store speaks S3: `https://chi.tacc.chameleoncloud.org:7480`.").required(),
-    field("access_key", Type::Text, "The id of a key that is there already.").required().sensitive(),
-    field("secret_key", Type::Text, "The key itself.").required().sensitive(),
-    field("region", Type::Text, "The region that requests are signed for.").default(Literal::Str(REGION)),
-];
-
 static BUCKET: &[Field] = &[
     field("name", Type::Ref(RefType::new("bucket", RefChange::Replace)), "A bucket of this spec.").ignore(),
     field("existing", Type::Text, "The name of another, in its store.").ignore(),
-];
-
-static CREDENTIAL: &[Field] = &[
-    field(
-        "name",
-        Type::Ref(RefType::new("ec2_credential", RefChange::Replace)),
-        "A credential of this spec, with keys.",
-    )
-    .ignore(),
-    field("existing", Type::Struct(EXISTING), "Keys that are there already.").ignore(),
 ];
 
 static MOUNT: &[Field] = &[
@@ -110,18 +90,6 @@ fn mistake(field: &'static str, message: impl Into<String>, help: &str) -> Mista
     Mistake { field, message: message.into(), help: Some(help.to_owned()) }
 }
 
-/// What an attachment takes of a credential: attributes of one, fields of the other.
-const KEYS: [&str; 4] = ["endpoint", "region", "access_key", "secret_key"];
-
-/// An attribute of a resource, to be known when it is.
-fn attribute_of(address: &Address, name: &str) -> Value {
-    Value::Template(Template(vec![Part::Attribute {
-        address: address.clone(),
-        path: vec![name.to_owned()],
-        all: false,
-    }]))
-}
-
 fn check_bucket(bucket: &Fields, mistakes: &mut Vec<Mistake>) {
     let existing = bucket.get("existing").and_then(Value::as_str);
     if bucket.contains_key("name") == bucket.contains_key("existing") {
@@ -135,40 +103,9 @@ fn check_bucket(bucket: &Fields, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-fn check_credential(credential: &Fields, mistakes: &mut Vec<Mistake>) {
-    let (name, existing) = (credential.get("name"), credential.get("existing").and_then(Value::as_map));
-    if name.is_some() == existing.is_some() {
-        let help = "name a credential of this spec, `credential: s3`, or give keys, `credential: { existing: { … } }`";
-        mistakes.push(mistake("credential", "either a name or `existing`, and not both", help));
-    }
-    if let Some(Value::Ref(named)) = name
-        && kinds::by_name(&named.kind).is_some_and(|kind| kind.schema().attribute("secret_key").is_none())
-    {
-        let help = "an EC2 credential does: `type: ec2`, or `from_env:` for keys that are there";
-        mistakes.push(mistake("credential", "this credential has no keys that open a bucket", help));
-    }
-    if let Some(existing) = existing {
-        check_existing(existing, mistakes);
-    }
-}
-
-fn check_existing(existing: &Fields, mistakes: &mut Vec<Mistake>) {
-    if let Some(endpoint) = existing.get("endpoint").and_then(Value::as_str) {
-        let is_url = url::Url::parse(endpoint)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty());
-        if !is_url || endpoint.contains(char::is_whitespace) || endpoint.contains(',') {
-            let help = "write it as `https://chi.tacc.chameleoncloud.org:7480`";
-            mistakes.push(mistake("credential", format!("`{endpoint}` is no store's URL"), help));
-        }
-    }
-    // What is said here never repeats the text.
-    for field in ["access_key", "secret_key", "region"] {
-        let found = existing.get(field).and_then(Value::expose);
-        if found.is_some_and(|text| text.is_empty() || text.contains(|c: char| c.is_control() || c.is_whitespace())) {
-            let help = "it is one word, without blanks or line ends";
-            mistakes.push(mistake("credential", format!("what `{field}` holds is no key"), help));
-        }
-    }
+/// The bucket of this spec, where it is of a store that is no site's and says itself where that is.
+fn placed(fields: &Fields) -> Option<&Address> {
+    store_keys::placed(fields.get("bucket").and_then(Value::as_map)?)
 }
 
 impl Kind for BucketMount {
@@ -190,7 +127,12 @@ impl Kind for BucketMount {
             check_bucket(bucket, mistakes);
         }
         if let Some(credential) = fields.get("credential").and_then(Value::as_map) {
-            check_credential(credential, mistakes);
+            store_keys::check(credential, placed(fields).is_some(), mistakes);
+            let lent = credential.get("profile").and_then(Value::as_map);
+            if lent.is_some_and(|keys| keys.contains_key("session_token")) {
+                let help = "a mount outlives them: name a profile with keys of its own";
+                mistakes.push(mistake("credential", "the keys of this profile are lent for a time", help));
+            }
         }
         let Some(Value::Map(mount)) = fields.get_mut("mount") else { return };
         check_path(mount, mistakes);
@@ -203,23 +145,17 @@ impl Kind for BucketMount {
     }
 
     fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
+        if let Some(placed) = placed(fields).cloned() {
+            fields.extend(["endpoint", "region"].map(|name| (name.to_owned(), attribute_of(&placed, name))));
+        }
         if let Some(Value::Map(mut bucket)) = fields.remove("bucket") {
-            let name = match (bucket.remove("name"), bucket.remove("existing")) {
-                (Some(Value::Ref(Reference { target: Target::Resource(named), .. })), _) => {
-                    Some(attribute_of(&named, "name"))
-                }
-                (_, existing) => existing,
+            let name = match store_keys::named(bucket.get("name")) {
+                Some((named, _)) => Some(attribute_of(named, "name")),
+                None => bucket.remove("existing"),
             };
             fields.extend(name.map(|name| ("bucket_name".to_owned(), name)));
         }
-        if let Some(Value::Map(mut credential)) = fields.remove("credential") {
-            if let Some(Value::Map(existing)) = credential.remove("existing") {
-                fields.extend(existing);
-            }
-            if let Some(Value::Ref(Reference { target: Target::Resource(named), .. })) = credential.remove("name") {
-                fields.extend(KEYS.map(|key| (key.to_owned(), attribute_of(&named, key))));
-            }
-        }
+        store_keys::derive(fields);
         if let Some(Value::Map(mount)) = fields.remove("mount") {
             fields.extend(mount);
         }

@@ -48,6 +48,17 @@ pub struct Seen {
     pub created_at: Option<Timestamp>,
 }
 
+/// What came of asking for an object that no list shows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// It is there.
+    Here(Box<Seen>),
+    /// It is not there.
+    Nowhere,
+    /// It cannot be told from here, and why: its keys are not known yet, or are refused.
+    Hidden(String),
+}
+
 /// Whether an object can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -324,6 +335,13 @@ pub trait Kind: Send + Sync + 'static {
         Ok(diff_fields(self.schema(), sides))
     }
 
+    /// When an object ends by itself, where by now it is to be replaced ahead of that. Such an object goes last: its successor is
+    /// made first, and whatever uses it is switched over.
+    fn renewal(&self, sides: &Sides<'_>) -> Option<Timestamp> {
+        let _ = sides;
+        None
+    }
+
     /// Adds to what an object showed what its service cannot tell and the applied fields can: the names of a lease's
     /// reservations. Called with the record's fields whenever an object's attributes are compared, bound or recorded.
     /// Doing it twice changes nothing.
@@ -363,6 +381,13 @@ pub trait Kind: Send + Sync + 'static {
         Readiness::Ready
     }
 
+    /// By which fields a recorded object that no list shows is asked for: those it was made with, and what opens the way to
+    /// it by now, if the wanted fields (bound as far as they are known) lead to the same place.
+    fn way_to(&self, recorded: &Fields, wanted: &Fields) -> Fields {
+        let _ = wanted;
+        recorded.clone()
+    }
+
     /// Whether it failed and does not say why. Nova's list is like that about a server that found no host; asked for that
     /// server alone, Nova says why.
     fn is_unexplained(&self, seen: &Seen) -> bool {
@@ -389,6 +414,21 @@ pub trait CloudKind: Kind {
     /// Whether an object is gone as soon as its deletion is answered, so that nothing is waited for.
     fn gone_when_deleted(&self) -> bool {
         false
+    }
+
+    /// Whether no list shows its objects: each is in a place of its own, which its fields say, and is asked for there by
+    /// [`CloudKind::find`]. Its `list` is empty, and its `read` is not called.
+    fn is_unlisted(&self) -> bool {
+        false
+    }
+
+    /// The object that these bound fields name. Kinds whose objects no list shows only.
+    ///
+    /// # Errors
+    /// When its place does not answer.
+    async fn find(&self, session: &Session, fields: &Fields) -> Result<Found, CloudError> {
+        let _ = (session, fields);
+        Ok(Found::Hidden("objects of this kind are listed".to_owned()))
     }
 
     /// All objects of this kind in the project, in as few requests as the service allows.

@@ -24,6 +24,7 @@ pub mod schema;
 pub mod script;
 pub mod security_group;
 pub mod server;
+mod store_keys;
 pub mod subnet;
 pub mod volume;
 
@@ -46,6 +47,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &router::Router,
     &volume::Volume,
     &bucket::Bucket,
+    &bucket::s3::S3Bucket,
     &port::Port,
     &server::Server,
     &floating_ip::FloatingIp,

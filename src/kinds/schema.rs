@@ -119,6 +119,8 @@ pub enum Type {
     Duration,
     /// A point in time: RFC 3339, seconds and offset optional (UTC). Canonical: `2026-12-01T18:00:00Z`.
     Time,
+    /// A point in time, or a span of it from when the object is made. Canonical: as [`Type::Time`] or [`Type::Duration`].
+    TimeOrSpan,
     /// `192.168.1.0/24`. Canonical: network address.
     Cidr,
     /// An IPv4 or IPv6 address.
@@ -136,6 +138,9 @@ pub enum Type {
     File,
     /// The name of a variable of the environment. Canonical: what it holds, as a secret.
     EnvVar,
+    /// The name of a profile of the AWS tools' file of keys. Canonical: a map of `access_key`, `secret_key` and, where the
+    /// keys are lent for a time, `session_token`: secrets.
+    Profile,
     /// A path to a file or a folder, whatever it holds. Canonical: a map of its absolute `path` and its `digest`.
     Tree,
     /// Another object.

@@ -4,7 +4,7 @@ use super::decide::{Case, Planner};
 use super::lookup::list_ids;
 use super::{Action, PlanError};
 use crate::kinds::kind::{Claim, Effect, Seen};
-use crate::model::Value;
+use crate::model::{Address, Value};
 use crate::state::ResourceState;
 
 impl Planner<'_> {
@@ -22,6 +22,13 @@ impl Planner<'_> {
             .help("destroy or `state rm` it there first")),
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is an object to adopt cannot be told.
+    pub fn adopted_hidden(&self, address: &Address) -> PlanError {
+        let why = self.hidden(address).unwrap_or_default();
+        PlanError::new("nothing-to-adopt", address, format!("whether it is there cannot be told: {why}"))
+            .help("it must exist already; where its keys are made by this spec, apply those first with `--target`")
     }
 
     /// A block that adopts an object and has another one already: neither is to be lost sight of.

@@ -198,14 +198,16 @@ pub(super) fn notes(planner: &Planner<'_>) -> Vec<Note> {
     notes
 }
 
-/// What a look of its own could not see.
+/// What a look of its own could not see, and what no list shows and could not be asked for.
 fn unseen(planner: &Planner<'_>) -> Vec<Note> {
     let note = |(address, why): (&Address, &String)| Note {
         warning: true,
         address: Some(address.clone()),
         text: format!("it could not be looked at, so it is taken to be as recorded: {why}"),
     };
-    planner.observed.unseen.iter().map(note).collect()
+    let hidden = planner.observed.sites.values().flat_map(|view| &view.hidden);
+    let recorded = hidden.filter(|(address, _)| planner.state.resources.contains_key(*address));
+    planner.observed.unseen.iter().chain(recorded).map(note).collect()
 }
 
 /// Servers that did not say what is mounted in them.

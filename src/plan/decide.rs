@@ -202,6 +202,7 @@ impl<'a> Planner<'a> {
             .collect();
         let kind = case.resource.kind.replace('_', " ");
         match found.as_slice() {
+            [] if !claim.or_create && self.hidden(address).is_some() => Err(self.adopted_hidden(address)),
             [] if !claim.or_create => Err(PlanError::new(
                 "nothing-to-adopt",
                 address,
@@ -302,6 +303,7 @@ impl<'a> Planner<'a> {
             reasons.push(Reason::Marked);
         }
         reasons.extend(self.marks.get(address).cloned());
+        reasons.extend(self.renewal(case, record, live));
         let forced = !reasons.is_empty();
         reasons.extend(changes.iter().map(|change| match self.reason(change, &record.applied) {
             // Nobody changed what the apply never got to set.
@@ -422,7 +424,12 @@ impl<'a> Planner<'a> {
         if kind.and_then(Kind::local).is_some() {
             return Some(self.looked_at(record));
         }
-        let mut seen = self.observed.object(&record.site, &record.kind, &record.id).cloned()?;
+        let mut seen = match self.observed.object(&record.site, &record.kind, &record.id) {
+            Some(seen) => seen.clone(),
+            // What cannot be asked for is believed to be as recorded.
+            None if self.is_hidden(record) => as_recorded(record, record.attributes.clone()),
+            None => return None,
+        };
         carry(&record.attributes, &mut seen.attrs);
         if let Some(kind) = kinds::by_name(&record.kind) {
             kind.complete(&record.applied, &mut seen.attrs);

@@ -76,7 +76,7 @@ fn shown(action: &Action, name: &str) -> Option<Value> {
 pub(super) fn as_recorded(record: &ResourceState, attrs: Fields) -> Seen {
     Seen {
         id: record.id.clone(),
-        name: String::new(),
+        name: record.attributes.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
         attrs,
         status: String::new(),
         fault: None,

@@ -31,6 +31,7 @@ mod known;
 mod lookup;
 mod order;
 mod parts;
+mod renewal;
 mod retire;
 mod target;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(crate) mod tests;
 
 pub use check::in_words;
 pub use order::graph;
+pub use renewal::{aside, is_aside};
 
 /// What a plan is asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -349,6 +351,13 @@ pub enum Reason {
         /// When: `2026-12-01T18:00Z`.
         at: String,
     },
+    /// It ends by itself soon, and its successor is made before it goes.
+    Renewed {
+        /// When: `2026-12-31T00:00Z`.
+        at: String,
+    },
+    /// A successor has taken its place.
+    Succeeded,
     /// `--replace` names it.
     Marked,
     /// It stands on another site now.
@@ -397,6 +406,8 @@ impl fmt::Display for Reason {
             Self::Failed { why } => write!(f, "it failed: {why}"),
             Self::Interrupted => f.write_str("an interrupted apply asked for it"),
             Self::Scheduled { at } => write!(f, "starts {at}"),
+            Self::Renewed { at } => write!(f, "it ends {at} and is renewed ahead of that"),
+            Self::Succeeded => f.write_str("another has taken its place"),
             Self::Marked => f.write_str("marked by --replace"),
             Self::SiteChanged { from } => write!(f, "moves from site `{from}`"),
             Self::Adopted => f.write_str("adopted"),

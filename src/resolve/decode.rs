@@ -1,7 +1,9 @@
 //! Decodes a block's nodes by its kind's table: every type, every default, every unknown field.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::profile;
 use super::text::{self, Scope, Text};
 use super::units;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -54,15 +56,33 @@ pub struct Decoder<'a> {
 impl Decoder<'_> {
     /// A block's or struct's fields. `what` names it in messages.
     pub fn fields(&mut self, entries: &[(Key, Node)], table: &'static [Field], what: &str, span: Span) -> Fields {
+        self.read(entries, table, what, span).0
+    }
+
+    /// The same, and the fields that could not be read: wrong, missing, or written as another name, as far as that shows.
+    pub fn read(
+        &mut self,
+        entries: &[(Key, Node)],
+        table: &'static [Field],
+        what: &str,
+        span: Span,
+    ) -> (Fields, BTreeSet<&'static str>) {
         let mut fields = Fields::new();
+        let mut unread = BTreeSet::new();
         for (key, node) in entries {
             let Some(field) = table.iter().find(|field| field.name == key.text && field.writer == Writer::Spec) else {
                 self.unknown_field(key, table, what);
+                unread.extend(suggest::closest(&key.text, spec_names(table)));
                 continue;
             };
+            let failed_before = std::mem::take(&mut self.failed);
             self.write_only = field.write_only;
             let mut value = self.value(node, &field.ty);
             self.write_only = false;
+            if self.failed {
+                unread.insert(field.name);
+            }
+            self.failed |= failed_before;
             if let Some(Value::String(text)) = &mut value
                 && field.sensitive
             {
@@ -78,13 +98,14 @@ impl Decoder<'_> {
             if field.required && !entries.iter().any(|(key, _)| key.text == field.name) {
                 let error = Diagnostic::error("missing-field", span, format!("{what} needs `{}`", field.name));
                 let _: Option<()> = self.fail(error.help(format!("`{}`: {}", field.name, field.doc)));
+                unread.insert(field.name);
             }
         }
-        with_defaults(fields, table)
+        (with_defaults(fields, table), unread)
     }
 
     fn unknown_field(&mut self, key: &Key, table: &'static [Field], what: &str) {
-        let names = || table.iter().filter(|field| field.writer == Writer::Spec).map(|field| field.name);
+        let names = || spec_names(table);
         let mut error = Diagnostic::error("unknown-field", key.span, format!("{what} has no field `{}`", key.text));
         error.help = Some(
             suggest::did_you_mean(&key.text, names())
@@ -126,7 +147,7 @@ impl Decoder<'_> {
             Type::List(_) | Type::Set(_) => Some(template),
             _ if is_list => self.fail(text::not_one(span)),
             Type::Short(name, _) => Some(Value::Map([((*name).to_owned(), template)].into())),
-            Type::Struct(_) | Type::NamedList(_) | Type::File | Type::Tree | Type::EnvVar => self.fail(
+            Type::Struct(_) | Type::NamedList(_) | Type::File | Type::Tree | Type::EnvVar | Type::Profile => self.fail(
                 Diagnostic::error(
                     "known-too-late",
                     span,
@@ -169,6 +190,11 @@ impl Decoder<'_> {
             Type::Bytes => self.unit(node, |text| units::bytes(text).map(Value::Int)),
             Type::Duration => self.unit(node, |text| units::duration(text).map(Value::Int)),
             Type::Time => self.unit(node, |text| units::time(text).map(Value::String)),
+            Type::TimeOrSpan => self.unit(node, |text| {
+                let span = units::duration(text).map(Value::Int);
+                let time = || units::time(text).map(Value::String);
+                span.or_else(|_| time()).map_err(|time| format!("{time}, or a span such as `90d`"))
+            }),
             Type::Cidr => self.unit(node, |text| units::cidr(text).map(Value::String)),
             Type::Ip => self.unit(node, |text| units::ip(text).map(Value::String)),
             Type::Ports => self.unit(node, |text| units::ports(text).map(Value::String)),
@@ -178,6 +204,7 @@ impl Decoder<'_> {
             Type::File => self.file(node),
             Type::Tree => self.tree(node),
             Type::EnvVar => self.variable(node),
+            Type::Profile => self.profile(node),
         }
     }
 
@@ -365,6 +392,17 @@ impl Decoder<'_> {
         }
     }
 
+    /// The keys of a profile of the AWS tools.
+    fn profile(&mut self, node: &Node) -> Option<Value> {
+        let Yaml::String(name) = &node.value else { return self.wrong(node, "the name of a profile") };
+        let named = self.scope.env.get(profile::FILE_VARIABLE).filter(|path| !path.is_empty());
+        let path = self.path(named.map_or(profile::FILE, String::as_str));
+        match profile::read(self.files, &path, name, node.span) {
+            Ok(keys) => Some(Value::Map(keys)),
+            Err(error) => self.fail(error),
+        }
+    }
+
     /// The content of a file.
     fn content(&mut self, path: &str, span: Span) -> Option<Value> {
         let path = self.path(path);
@@ -486,6 +524,11 @@ impl Decoder<'_> {
         self.diagnostics.push(error);
         None
     }
+}
+
+/// The fields that a spec may name.
+fn spec_names(table: &'static [Field]) -> impl Iterator<Item = &'static str> {
+    table.iter().filter(|field| field.writer == Writer::Spec).map(|field| field.name)
 }
 
 /// Puts in what absent fields mean.

@@ -21,6 +21,7 @@ mod blocks;
 pub mod decode;
 mod instances;
 mod needs;
+mod profile;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -17,6 +17,10 @@ use crate::kinds::server::SSH;
 use crate::kinds::{self, Kind};
 use crate::model::Json;
 
+/// A span of time, and a point in it.
+const SPAN: &str = r"^\s*([0-9]+(s|m|min|h|d|w)\s*)+$";
+const TIME: &str = r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}.*)?$";
+
 /// The schema's name: it stays while the language only grows.
 pub const ID: &str = "urn:anole:spec:1";
 
@@ -296,12 +300,15 @@ fn plain(ty: &Type) -> Vec<Json> {
         Type::Enum(words) => vec![json!({ "enum": words })],
         Type::Size => vec![integer(1, i64::MAX), pattern(r"^\s*[0-9]+ *([GT](iB?)?)?\s*$", "60GiB")],
         Type::Bytes => vec![integer(1, i64::MAX), pattern(r"^\s*[0-9]+(\.[0-9]+)? *([KMGT]i?B?|B)?\s*$", "100MiB")],
-        Type::Duration => vec![pattern(r"^\s*([0-9]+(s|m|min|h|d|w)\s*)+$", "4h")],
-        Type::Time => vec![pattern(r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}.*)?$", "2026-12-01T18:00Z")],
+        Type::Duration => vec![pattern(SPAN, "4h")],
+        Type::Time => vec![pattern(TIME, "2026-12-01T18:00Z")],
+        Type::TimeOrSpan => vec![pattern(TIME, "2026-12-01T18:00Z"), pattern(SPAN, "90d")],
         Type::Cidr => vec![pattern(r"^\s*[0-9A-Fa-f:.]+/[0-9]{1,3}\s*$", "192.168.1.0/24")],
         Type::Ip => vec![pattern(r"^\s*[0-9A-Fa-f:.]+\s*$", "192.168.1.11")],
         Type::Ports => vec![integer(1, 65_535), pattern(r"^\s*[0-9]{1,5}\s*(-\s*[0-9]{1,5}\s*)?$", "9000-9001")],
-        Type::Verbatim | Type::File | Type::Tree | Type::EnvVar => vec![json!({ "type": "string", "minLength": 1 })],
+        Type::Verbatim | Type::File | Type::Tree | Type::EnvVar | Type::Profile => {
+            vec![json!({ "type": "string", "minLength": 1 })]
+        }
         Type::TextOrFile | Type::LocalPath => vec![json!({ "type": "string" })],
         Type::Ref(_) => vec![json!({ "type": "string", "minLength": 1 }), json!({ "type": "integer" })],
         Type::List(item) | Type::Set(item) => vec![json!({ "type": "array", "items": any_of(item) })],

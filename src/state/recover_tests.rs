@@ -225,7 +225,13 @@ impl Bench {
         }
         let lookups =
             self.lookups.iter().map(|(kind, seen)| (((*kind).to_owned(), seen.name.clone()), vec![seen.clone()]));
-        let view = SiteView { identity, objects, lookups: lookups.collect(), guests: Default::default() };
+        let view = SiteView {
+            identity,
+            objects,
+            lookups: lookups.collect(),
+            hidden: Default::default(),
+            guests: Default::default(),
+        };
         let observed = Observed {
             at: jiff::Timestamp::UNIX_EPOCH,
             sites: BTreeMap::from([("kvm".into(), view)]),

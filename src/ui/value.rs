@@ -160,7 +160,7 @@ fn int(number: i64, ty: Option<&Type>) -> String {
     match ty {
         Some(Type::Size) => size(number),
         Some(Type::Bytes) => u64::try_from(number).map_or_else(|_| number.to_string(), crate::dataset::text::bytes),
-        Some(Type::Duration) => duration(number),
+        Some(Type::Duration | Type::TimeOrSpan) => duration(number),
         Some(Type::WordOr(_, inner)) => int(number, Some(*inner)),
         _ => number.to_string(),
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::kinds::kind::{DerivedPart, Kind, Mark, Mistake, Place};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
 use crate::kinds::schema::{Field, NameRule, Schema, Type, attribute, field};
+use crate::kinds::store_keys;
 use crate::model::{Address, Fields, Value};
 
 use super::write::{self, KEYS, WRITE};
@@ -66,13 +67,7 @@ impl Kind for GivenCredential {
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         if let Some(endpoint) = text(fields, "endpoint") {
-            let is_url = url::Url::parse(endpoint).is_ok_and(|url| {
-                matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty()
-            });
-            if !is_url || endpoint.contains(char::is_whitespace) {
-                let help = "write it as `https://chi.tacc.chameleoncloud.org:7480`";
-                mistakes.push(mistake("endpoint", format!("`{endpoint}` is no store's URL"), help));
-            }
+            store_keys::check_endpoint("endpoint", endpoint, mistakes);
         }
         write::check(fields, &KEYS, mistakes);
         let Some(Value::Map(keys)) = fields.get("from_env") else { return };

@@ -25,6 +25,7 @@ mod table;
 mod tests;
 
 use super::kind::{Mistake, Seen};
+use super::store_keys;
 use crate::kinds;
 use crate::model::{Address, Fields, Part, Reference, Target, Template, Value};
 
@@ -211,6 +212,10 @@ fn derive(fields: &mut Fields) {
 
 /// Puts a bucket's name in place of what names it, and takes the keys out.
 fn opened(fields: &mut Fields) -> Fields {
+    // A bucket of a store that is no site's says where that is, and what opens it.
+    let placed = fields.get("bucket").and_then(Value::as_map).and_then(store_keys::placed).cloned();
+    let own = |bucket: &Address| KEYS.map(|key| (key.to_owned(), attribute_of(bucket, key)));
+    let own: Fields = placed.iter().flat_map(own).collect();
     if let Some(Value::Map(mut bucket)) = fields.remove("bucket") {
         let name = match named(bucket.get("name")) {
             Some(named) => Some(attribute_of(named, "name")),
@@ -218,14 +223,17 @@ fn opened(fields: &mut Fields) -> Fields {
         };
         fields.extend(name.map(|name| ("bucket".to_owned(), name)));
     }
-    let Some(Value::Map(mut credential)) = fields.remove("credential") else { return Fields::new() };
-    match named(credential.get("name")) {
+    let Some(Value::Map(mut credential)) = fields.remove("credential") else { return own };
+    let mut keys: Fields = match named(credential.get("name")) {
         Some(named) => KEYS.map(|key| (key.to_owned(), attribute_of(named, key))).into(),
         None => match credential.remove("existing") {
             Some(Value::Map(existing)) => existing,
             _ => Fields::new(),
         },
-    }
+    };
+    // Other keys open the same store.
+    keys.extend(own.into_iter().filter(|(name, _)| name == "endpoint" || name == "region"));
+    keys
 }
 
 /// Where a dataset is, for people.

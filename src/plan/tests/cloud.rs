@@ -45,7 +45,16 @@ impl World {
                     lookups.insert(((*kind).to_owned(), (*name).to_owned()), vec![seen]);
                 }
             }
-            (alias, SiteView { identity, objects: BTreeMap::new(), lookups, guests: crate::observe::Guests::default() })
+            (
+                alias,
+                SiteView {
+                    identity,
+                    objects: BTreeMap::new(),
+                    lookups,
+                    hidden: BTreeMap::new(),
+                    guests: crate::observe::Guests::default(),
+                },
+            )
         });
         let clouds = Observed {
             at: "2026-11-20T16:00:00Z".parse().unwrap(),
