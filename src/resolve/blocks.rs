@@ -1,6 +1,6 @@
 //! Turns each instance of each block into a resource, and its parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::{Decoder, with_defaults};
 use super::instances::Instances;
@@ -8,7 +8,7 @@ use super::text::{self, Each, Scope, Text};
 use super::{Inputs, Need, Resource, needs};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::kinds::guest::SERVER;
-use crate::kinds::kind::DerivedPart;
+use crate::kinds::kind::{DerivedPart, Mistake};
 use crate::kinds::schema::{NameRule, RefChange, Until};
 use crate::kinds::{self, Kind};
 use crate::model::{Address, Fields, InstanceKey, SiteAlias, Target, Value};
@@ -113,21 +113,16 @@ impl<'a> Builder<'a> {
         let mut decoder =
             Decoder { scope, files: inputs.files, write_only: false, failed: false, diagnostics: self.diagnostics };
         // `name` is taken from the block; its table entry is for the differ, so it is not missing here.
-        let mut fields = decoder.fields(&block.fields, schema.fields, &what, block.name_span);
+        let (mut fields, unread) = decoder.read(&block.fields, schema.fields, &what, block.name_span);
         if let (Some(ssh), Some(field)) = (&self.spec.default_ssh, schema.field("ssh")) {
             let defaults = decoder.value(ssh, &field.ty);
             with_default_ssh(&mut fields, defaults);
         }
-        let failed = decoder.failed;
         let adopt = block.adopt.as_ref().and_then(|adopt| self.words(adopt, &scope));
         if let Some(name) = self.name(block, kind, address, &scope, &fields) {
             fields.insert("name".to_owned(), Value::text(name));
         }
-        let mut mistakes = Vec::new();
-        // A field that could not be read is missing now; what a check says of that would be no news.
-        if !failed {
-            kind.check(&mut fields, &mut mistakes);
-        }
+        let mistakes = check(kind, address, &mut fields, &unread);
         let field_spans: BTreeMap<String, Span> =
             block.fields.iter().map(|(key, node)| (key.text.clone(), node.span)).collect();
         for mistake in mistakes {
@@ -352,6 +347,21 @@ fn place_parts(resources: &mut BTreeMap<Address, Resource>) {
             resource.site = site.clone();
         }
     }
+}
+
+/// What is wrong with a block besides what its fields' types show. A field that could not be read is told already: it counts
+/// as one whose value is not known yet, so that the others are checked beside it.
+fn check(kind: &dyn Kind, address: &Address, fields: &mut Fields, unread: &BTreeSet<&'static str>) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    if unread.is_empty() {
+        kind.check(fields, &mut mistakes);
+        return mistakes;
+    }
+    let mut checked = fields.clone();
+    checked.extend(unread.iter().map(|name| ((*name).to_owned(), Value::Unknown(address.clone()))));
+    kind.check(&mut checked, &mut mistakes);
+    mistakes.retain(|mistake| !unread.contains(mistake.field));
+    mistakes
 }
 
 /// What a server's `ssh` leaves out is as the defaults say.

@@ -1,7 +1,8 @@
 //! What specs resolve to: needs, instances, names, values.
 
+use crate::kinds;
 use crate::kinds::schema::{RefChange, Until};
-use crate::model::{Address, Value};
+use crate::model::{Address, Fields, Value};
 use crate::plan::tests::kit::{desired, resolved};
 use crate::resolve::Desired;
 
@@ -154,5 +155,47 @@ servers: {{ s: {{ count: 2, {SERVER}, networks: [sharednet1] }}, t: {{ {SERVER},
     ] {
         let said = resolved(&spec(field)).expect_err(field);
         assert!(said.starts_with("error[wrong-type]: a list or a map cannot stand within text"), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_hides_no_other_mistake() {
+    let said = resolved(
+        "
+buckets:
+  food11: { name: Food, versioning: maybe, metadata: { Course: x } }
+  other: { name: OTHER, endpoit: x }
+credentials:
+  ci: { type: application, expires: soon, renew_before: 1d, roles: [] }
+",
+    )
+    .unwrap_err();
+    let told: Vec<_> = said.lines().filter(|line| line.starts_with("error")).collect();
+    insta::assert_snapshot!(told.join("\n"), @r"
+    error[bad-value]: `Food` is no bucket's name
+    error[wrong-type]: expected `true` or `false`, found `maybe`
+    error[bad-value]: `Course` cannot be a key of a bucket's metadata
+    error[bad-value]: `OTHER` is no bucket's name
+    error[unknown-field]: a bucket has no field `endpoit`
+    error[wrong-type]: expected a time such as `2026-12-01T18:00Z`, or a span such as `90d`, found `soon`
+    error[bad-value]: a credential without a role opens nothing
+    ");
+}
+
+#[test]
+fn what_is_not_known_is_no_mistake_of_another_field() {
+    for kind in kinds::KINDS {
+        let told = |mut fields: Fields| {
+            let mut mistakes = Vec::new();
+            kind.check(&mut fields, &mut mistakes);
+            mistakes
+        };
+        let without = told(Fields::new());
+        for field in kind.schema().fields {
+            let unknown = Fields::from([(field.name.to_owned(), Value::Unknown(at("buckets.x")))]);
+            let mut more = told(unknown);
+            more.retain(|mistake| mistake.field != field.name && !without.contains(mistake));
+            assert_eq!(more, Vec::new(), "{} {}", kind.schema().kind, field.name);
+        }
     }
 }
