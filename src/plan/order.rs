@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{Action, Edge, PlanError, Step, StepOperation, Verb};
+use super::{Action, Edge, PlanError, Step, StepOperation, Verb, is_aside};
 use crate::kinds;
 use crate::kinds::schema::{RefChange, Until};
 use crate::model::{Address, RemoteId, SiteAlias};
@@ -124,7 +124,10 @@ impl Builder<'_> {
         for resource in desired.resources.values() {
             let own = self.making(&resource.address);
             let delete = self.find(&resource.address, StepOperation::Delete);
-            self.edge(delete, own, false);
+            match self.actions.get(&resource.address).is_some_and(Action::makes_first) {
+                true => self.edge(own, delete, false),
+                false => self.edge(delete, own, false),
+            }
             for need in &resource.needs {
                 self.edge(self.making(&need.address), own, need.until == Until::Accepted);
             }
@@ -163,10 +166,39 @@ impl Builder<'_> {
         for resource in desired.resources.values() {
             let Some(delete) = self.find(&resource.address, StepOperation::Delete) else { continue };
             for need in &resource.needs {
-                let is_new = self.actions.get(&need.address).is_some_and(|action| action.verb == Verb::Create);
+                let is_new = |action: &Action| action.verb == Verb::Create || action.makes_first();
+                let is_new = self.actions.get(&need.address).is_some_and(is_new);
                 if let Some(theirs) = self.making(&need.address).filter(|_| is_new) {
                     self.prefer(theirs, delete, need.until == Until::Accepted);
                 }
+            }
+        }
+    }
+
+    /// What is renewed goes once its successor is there and all that use it are switched over: made anew, updated, or gone.
+    fn switched_over(&mut self, state: &State, desired: &Desired) {
+        let leaving: Vec<(Address, usize)> = self
+            .actions
+            .values()
+            .filter(|action| action.makes_first() || is_aside(&action.address))
+            .filter_map(|action| {
+                let delete = self.find(&action.address, StepOperation::Delete)?;
+                let owner = if is_aside(&action.address) { action.address.owner()? } else { action.address.clone() };
+                Some((owner, delete))
+            })
+            .collect();
+        for (renewed, delete) in leaving {
+            let makers = desired
+                .resources
+                .values()
+                .filter(|user| user.address == renewed || user.needs.iter().any(|need| need.address == renewed));
+            let leavers = state.resources.iter().filter(|(_, record)| record.needs.contains(&renewed));
+            let users: Vec<usize> = makers
+                .filter_map(|user| self.making(&user.address))
+                .chain(leavers.filter_map(|(address, _)| self.find(address, StepOperation::Delete)))
+                .collect();
+            for user in users {
+                self.prefer(user, delete, false);
             }
         }
     }
@@ -285,6 +317,7 @@ impl Builder<'_> {
 
     /// What is better done first, and often must be. Where it would close a circle, the other order stands.
     fn preferences(&mut self, state: &State, desired: &Desired) {
+        self.switched_over(state, desired);
         self.followers_let_go(state);
         self.holders();
         self.updates_let_go(state, desired);

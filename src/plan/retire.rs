@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::decide::Planner;
-use super::{Action, PlanError, PlanOptions, Reason, Verb};
+use super::{Action, PlanError, PlanOptions, Reason, Verb, is_aside};
 use crate::kinds::guest::is_recorded_only;
 use crate::kinds::kind::{Readiness, Seen};
 use crate::kinds::schema::RefChange;
@@ -41,7 +41,11 @@ fn retire_one(planner: &Planner<'_>, address: &Address, record: &ResourceState) 
     if !planner.in_scope(address) {
         return action(address, record, live.as_ref(), Verb::Keep, Vec::new());
     }
-    let why = if planner.options.destroy { Reason::Destroyed } else { Reason::Removed };
+    let why = match planner.options.destroy {
+        true => Reason::Destroyed,
+        false if is_aside(address) => Reason::Succeeded,
+        false => Reason::Removed,
+    };
     if record.origin == Origin::Adopted {
         return action(address, record, live.as_ref(), Verb::Release, vec![why]);
     }

@@ -8,4 +8,5 @@ mod decisions;
 pub(crate) mod kit;
 mod props;
 mod random;
+mod renewal;
 mod scripts;

@@ -181,6 +181,7 @@ fn words(action: &Action) -> &'static str {
         Verb::Keep => "unchanged",
         Verb::Create => "create",
         Verb::Update => "update in place",
+        Verb::Replace if action.makes_first() => "replace, the new one first",
         Verb::Replace => "replace",
         Verb::Delete => "delete",
         Verb::Hold => "kept",

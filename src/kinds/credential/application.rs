@@ -3,14 +3,19 @@
 //! Keystone changes nothing about one once it is made, so every change makes another; and it shows the secret to nobody.
 //! So the secret is made here and is in the state, sealed, before the request that carries it. The stamp is in the
 //! description, as Neutron's objects have it.
+//!
+//! One that lives for a span of time may be renewed ahead of its end: the new one is there before the old one goes. Two of one
+//! user cannot share a name, so the newer of the two has its unique id behind it; in the spec's words that is no part of
+//! the name.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::cloud::{CloudError, ErrorKind, Service, Session, keystone, shapes};
 use crate::kinds::kind::{
-    CloudKind, DerivedPart, FieldChange, Kind, Mistake, OpCx, Place, Recipe, Refused, Seen, Sides, Update, diff_fields,
+    CloudKind, DerivedPart, Effect, FieldChange, Kind, Mistake, OpCx, Place, Recipe, Refused, Seen, Sides, Update,
+    diff_fields,
 };
 use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type, attribute, field};
 use crate::model::{Address, Fields, Json, RemoteId, Stamp, Value};
@@ -23,6 +28,7 @@ pub struct ApplicationCredential;
 
 /// Keystone's own secrets have 86 characters of base64, 512 bits; these have 381 bits, and need no quoting anywhere.
 const SECRET_LENGTH: usize = 64;
+const SECONDS: &str = "%Y-%m-%dT%H:%M:%SZ";
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 static RULE: &[Field] = &[
@@ -39,7 +45,13 @@ static SCHEMA: Schema = Schema {
         field("type", Type::Enum(TYPES), "What it is: `application`, `ec2` or `random`.").required().ignore(),
         field("name", Type::Text, "The name in the site. Yours alone: two of one user cannot share a name.").replace(),
         field("description", Type::Text, "What it is for.").replace(),
-        field("expires", Type::Time, "When it ends; never where absent.").replace(),
+        field(
+            "expires",
+            Type::TimeOrSpan,
+            "When it ends, or how long it lives from when it is made, `90d`; never where absent.",
+        )
+        .replace(),
+        field("renew_before", Type::Duration, "How long before its end another one takes its place.").ignore(),
         field("roles", Type::Set(&Type::Text), "The roles that it has, by name; all of yours where absent.").replace(),
         field("access_rules", Type::List(&Type::Struct(RULE)), "The requests that it may make; all where absent.")
             .replace(),
@@ -51,6 +63,7 @@ static SCHEMA: Schema = Schema {
     attributes: &[
         attribute("id", "Its id, by which programs sign in."),
         attribute("secret", "Its secret.").secret(),
+        attribute("expires_at", "When it ends."),
         PLACE[0],
         PLACE[1],
         PLACE[2],
@@ -66,10 +79,12 @@ fn seen(session: &Session, credential: keystone::ApplicationCredential) -> Seen 
     let (description, stamp) = Stamp::split_description(credential.description.as_deref().unwrap_or_default());
     let expires = credential.expires_at.as_deref().and_then(shapes::time);
     attrs.insert("id".to_owned(), Value::text(credential.id.clone()));
-    attrs.insert("name".to_owned(), Value::text(credential.name.clone()));
+    attrs.insert("name".to_owned(), Value::text(spec_name(&credential.name, stamp.as_ref())));
     attrs.insert("description".to_owned(), Value::text(description));
     attrs.insert("unrestricted".to_owned(), Value::Bool(credential.unrestricted.unwrap_or(false)));
-    attrs.extend(expires.map(|at| ("expires".to_owned(), Value::text(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))));
+    for name in ["expires", "expires_at"] {
+        attrs.extend(expires.map(|at| (name.to_owned(), Value::text(at.strftime(SECONDS).to_string()))));
+    }
     Seen {
         id: RemoteId(credential.id),
         name: credential.name,
@@ -82,14 +97,41 @@ fn seen(session: &Session, credential: keystone::ApplicationCredential) -> Seen 
     }
 }
 
+/// A name without what tells the newer of two apart.
+fn spec_name<'a>(name: &'a str, stamp: Option<&Stamp>) -> &'a str {
+    let base = stamp.and_then(|stamp| name.strip_suffix(stamp.uid.as_str())?.strip_suffix('-'));
+    base.filter(|base| !base.is_empty()).unwrap_or(name)
+}
+
+/// When one that is made now ends.
+fn end(want: &Fields, now: Timestamp) -> Option<String> {
+    match want.get("expires")? {
+        Value::Int(span) => {
+            let at = now.checked_add(SignedDuration::from_secs(*span)).ok()?;
+            Some(at.strftime(SECONDS).to_string())
+        }
+        fixed => fixed.as_str().map(str::to_owned),
+    }
+}
+
+/// Whether the credential of that name is what this very resource had before.
+async fn is_predecessor(cx: &OpCx<'_>, name: &str) -> Result<bool, CloudError> {
+    let all = keystone::application_credentials(cx.session).await?;
+    let stamp = all
+        .iter()
+        .find(|found| found.name == name)
+        .and_then(|found| Stamp::split_description(found.description.as_deref().unwrap_or_default()).1);
+    Ok(stamp.is_some_and(|stamp| stamp.lineage == cx.stamp.lineage && stamp.address == cx.stamp.address))
+}
+
 /// What Keystone is asked for, but for the secret.
-fn body(want: &Fields, stamp: &Stamp) -> Json {
+fn body(want: &Fields, stamp: &Stamp, now: Timestamp) -> Json {
     let mut body = json!({
         "name": text(want, "name").unwrap_or_default(),
         "description": stamp.description(text(want, "description").unwrap_or_default()),
         "unrestricted": want.get("unrestricted").and_then(Value::as_bool).unwrap_or(false),
     });
-    if let Some(expires) = text(want, "expires") {
+    if let Some(expires) = end(want, now) {
         // Keystone keeps microseconds and no offset.
         body["expires_at"] = format!("{}.000000", expires.trim_end_matches('Z')).into();
     }
@@ -100,6 +142,24 @@ fn body(want: &Fields, stamp: &Stamp) -> Json {
         body["access_rules"] = rules;
     }
     body
+}
+
+/// Only what lives for a span has a later end when it is made again.
+fn check_renewal(fields: &Fields, mistakes: &mut Vec<Mistake>) {
+    let Some(ahead) = fields.get("renew_before").and_then(Value::as_int) else { return };
+    let help = "write how long each one lives: `expires: 90d`";
+    match fields.get("expires") {
+        None => mistakes.push(mistake("renew_before", "it never ends, so there is nothing to renew", help)),
+        Some(Value::String(at)) => {
+            let message = format!("another one would end {at} too, so it cannot be renewed");
+            mistakes.push(mistake("renew_before", message, help));
+        }
+        Some(Value::Int(span)) if *span <= ahead => {
+            let help = "make `renew_before` shorter than `expires`";
+            mistakes.push(mistake("renew_before", "it would be renewed as soon as it is made", help));
+        }
+        Some(_) => {}
+    }
 }
 
 impl Kind for ApplicationCredential {
@@ -117,6 +177,7 @@ impl Kind for ApplicationCredential {
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         write::check(fields, &SIGN_IN, mistakes);
+        check_renewal(fields, mistakes);
         if text(fields, "description").is_some_and(|description| description.contains("[anole/")) {
             mistakes.push(mistake("description", "`[anole/` is anole's own mark", "leave it out"));
         }
@@ -146,7 +207,29 @@ impl Kind for ApplicationCredential {
             let message = format!("it expired {}: choose a later `expires`", at.strftime("%Y-%m-%dT%H:%MZ"));
             return Err(Refused { field: "expires", message });
         }
-        Ok(diff_fields(&SCHEMA, sides))
+        let mut changes = diff_fields(&SCHEMA, sides);
+        if let Some(Value::Int(span)) = sides.want.get("expires") {
+            // The end that it has was counted from when it was made. Only another span is a change.
+            changes.retain(|change| change.field != "expires");
+            let before =
+                sides.applied.get("expires").filter(|before| before.as_int().is_some_and(|before| before != *span));
+            changes.extend(before.map(|before| FieldChange {
+                field: "expires".to_owned(),
+                before: before.clone(),
+                after: Value::Int(*span),
+                effect: Effect::Replace,
+                note: None,
+            }));
+        }
+        Ok(changes)
+    }
+
+    fn renewal(&self, sides: &Sides<'_>) -> Option<Timestamp> {
+        sides.want.get("expires").and_then(Value::as_int)?;
+        let ahead = sides.want.get("renew_before").and_then(Value::as_int).unwrap_or(0);
+        let at: Timestamp = text(sides.live, "expires")?.parse().ok()?;
+        let due = at.checked_sub(SignedDuration::from_secs(ahead)).ok()?;
+        (due <= sides.now).then_some(at)
     }
 }
 
@@ -173,14 +256,20 @@ impl CloudKind for ApplicationCredential {
     async fn create(&self, cx: &OpCx<'_>, want: &Fields) -> Result<RemoteId, CloudError> {
         let secret = cx.secrets.get("secret").and_then(Value::expose);
         let secret = secret.ok_or_else(|| CloudError::config(format!("{}: no secret was made for it", cx.address)))?;
-        let mut body = body(want, cx.stamp);
+        let now = cx.session.server_time().unwrap_or_else(Timestamp::now);
+        let mut body = body(want, cx.stamp, now);
         body["secret"] = secret.into();
-        let made = keystone::create_application_credential(cx.session, &body).await;
+        let name = text(want, "name").unwrap_or_default();
+        let mut made = keystone::create_application_credential(cx.session, &body).await;
+        if made.as_ref().is_err_and(|error| error.kind == ErrorKind::Conflict) && is_predecessor(cx, name).await? {
+            body["name"] = format!("{name}-{}", cx.stamp.uid).into();
+            made = keystone::create_application_credential(cx.session, &body).await;
+        }
         let made = made.map_err(|error| match error.kind {
             ErrorKind::Conflict => error.hint(format!(
                 "you have an application credential of this name already: give this one another `name`, or delete that one \
                  (`openstack application credential delete {}`)",
-                text(want, "name").unwrap_or_default()
+                name
             )),
             _ => error,
         })?;
@@ -216,7 +305,7 @@ mod tests {
             ("access_rules", Value::List(vec![Value::Map(rule)])),
         ]);
         assert_eq!(
-            body(&want, &stamp),
+            body(&want, &stamp, Timestamp::UNIX_EPOCH),
             json!({
                 "name": "t-ci",
                 "description": format!("for the pipeline [{stamp}]"),
@@ -238,5 +327,46 @@ mod tests {
         };
         assert_eq!(diff("2026-12-30T00:00:00Z"), Ok(Vec::new()));
         assert_eq!(diff("2027-01-01T00:00:00Z").unwrap_err().field, "expires");
+    }
+
+    #[test]
+    fn a_span_is_counted_from_when_it_is_made_and_renewed_ahead_of_its_end() {
+        let day = 86_400;
+        let want = fields(&[("expires", Value::Int(90 * day)), ("renew_before", Value::Int(7 * day))]);
+        assert_eq!(end(&want, "2026-10-01T12:00:00Z".parse().unwrap()).as_deref(), Some("2026-12-30T12:00:00Z"));
+        let live = fields(&[("expires", "2026-12-30T12:00:00Z".into())]);
+        let at = |applied: &Fields, want: &Fields, now: &str| {
+            let sides = Sides { want, applied, live: &live, now: now.parse().unwrap() };
+            let changed = ApplicationCredential.diff(&sides).unwrap().len();
+            (changed, ApplicationCredential.renewal(&sides).map(|at| at.to_string()))
+        };
+        let end = Some("2026-12-30T12:00:00Z".to_owned());
+        assert_eq!(at(&want, &want, "2026-12-23T11:59:59Z"), (0, None));
+        assert_eq!(at(&want, &want, "2026-12-23T12:00:00Z"), (0, end.clone()));
+        let shorter = fields(&[("expires", Value::Int(30 * day))]);
+        assert_eq!(at(&want, &shorter, "2026-12-01T00:00:00Z"), (1, None));
+        assert_eq!(at(&shorter, &shorter, "2026-12-30T12:00:00Z"), (0, end), "one that has ended is made again");
+        assert_eq!(at(&Fields::new(), &want, "2026-12-01T00:00:00Z"), (0, None), "an adopted one ends when it ends");
+    }
+
+    #[test]
+    fn only_what_has_a_later_end_is_renewed() {
+        let count = |expires: Option<Value>| {
+            let mut fields = fields(&[("type", "application".into()), ("renew_before", Value::Int(60))]);
+            fields.extend(expires.map(|expires| ("expires".to_owned(), expires)));
+            let mut mistakes = Vec::new();
+            ApplicationCredential.check(&mut fields, &mut mistakes);
+            mistakes.iter().filter(|mistake| mistake.field == "renew_before").count()
+        };
+        assert_eq!((count(None), count(Some("2026-12-31T00:00:00Z".into())), count(Some(Value::Int(60)))), (1, 1, 1));
+        assert_eq!(count(Some(Value::Int(61))), 0);
+    }
+
+    #[test]
+    fn the_newer_of_two_has_its_unique_id_behind_its_name() {
+        let stamp: Stamp = "anole/1 0123456789abcdef 01234567 t 0a1b2c3d4e5f credentials.ci".parse().unwrap();
+        assert_eq!(spec_name("t-ci-0a1b2c3d4e5f", Some(&stamp)), "t-ci");
+        assert_eq!(spec_name("t-ci-0a1b2c3d4e5f", None), "t-ci-0a1b2c3d4e5f");
+        assert_eq!(spec_name("t-ci", Some(&stamp)), "t-ci");
     }
 }
