@@ -143,13 +143,11 @@ async fn a_load_costs_a_request_an_object_and_a_load_of_the_same_one_a_thousand(
     assert_eq!(store.request_count(), 2314);
     run(&store, &objects, options()).await.unwrap();
     assert_eq!(fake.log().len(), 3 + 1);
-    // One is changed: its content, the copy of the manifest, its end, unfinished uploads, the new one, the copy's end.
+    // One is changed: the manifest's copy and its end, the content, unfinished uploads, the new manifest, the copy's end.
     objects[5] = wanted(&objects[5].key.clone(), b"another".to_vec());
+    let before = store.request_count();
     run(&store, &objects, options()).await.unwrap();
-    let log = fake.log();
-    // Copies and deletions are noted beside the requests that ask for them.
-    let is_noted = |line: &&String| line.starts_with("DELETE") || line.starts_with("COPY");
-    assert_eq!(log.iter().filter(|line| !is_noted(line)).count(), (3 + 1) + 1 + 1 + 1 + 1 + 1 + 1, "{log:?}");
+    assert_eq!(store.request_count() - before, (3 + 1) + 2 + 1 + 1 + 1 + 1, "{:?}", fake.log());
 }
 
 #[tokio::test]
@@ -208,8 +206,10 @@ async fn parts_that_arrived_are_not_sent_again() {
     assert!(there >= 3, "{there} parts");
     fake.log();
     let report = run(&store, &objects, options()).await.unwrap();
-    assert_eq!(report.resumed_parts, there as u64);
-    assert_eq!(fake.log().iter().filter(|line| line.contains('#') && line.starts_with("PUT")).count(), 14 - there);
+    // What was on its way when the load stopped may have arrived since.
+    let resumed = usize::try_from(report.resumed_parts).unwrap();
+    assert!(resumed >= there, "{resumed} of {there}");
+    assert_eq!(fake.log().iter().filter(|line| line.contains('#') && line.starts_with("PUT")).count(), 14 - resumed);
     assert_whole(&fake, &objects);
     fake.log();
     assert_eq!(run(&store, &objects, options()).await.unwrap().sent, 0);
