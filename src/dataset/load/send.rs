@@ -66,6 +66,15 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| local(wanted, format!("reading it failed: {error}")))
 }
 
+/// A part with its MD5.
+async fn sum(wanted: &Object, content: Bytes) -> Result<(Bytes, [u8; 16]), ObjectError> {
+    blocking(wanted, move || {
+        let md5 = md5(&content);
+        (content, md5)
+    })
+    .await
+}
+
 /// The whole of a small object, with its MD5. It has the SHA-256 that is wanted, or this is an error.
 fn read_whole(wanted: &Object) -> Result<(Bytes, [u8; 16]), ObjectError> {
     let broken = |error: std::io::Error| local(wanted, error.to_string());
@@ -88,16 +97,16 @@ struct Parts {
 }
 
 impl Parts {
-    /// The next part.
-    fn next(mut self, size: u64) -> std::io::Result<(Self, Bytes, [u8; 16])> {
+    /// The next part. Its MD5 is taken by those who send it, side by side; this is the only part of a large object's way
+    /// that goes one after the other.
+    fn next(mut self, size: u64) -> std::io::Result<(Self, Bytes)> {
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         (&mut self.reader).take(size).read_to_end(&mut bytes)?;
         if (bytes.len() as u64) < size {
             return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it is shorter than it was"));
         }
         self.digest.update(&bytes);
-        let md5 = md5(&bytes);
-        Ok((self, bytes.into(), md5))
+        Ok((self, bytes.into()))
     }
 }
 
@@ -249,19 +258,21 @@ impl Loader {
             let length = size.min(wanted.size - size * u64::from(number - 1));
             let memory = self.room(length).await?;
             let read = blocking(wanted, move || parts.next(length)).await.map_err(of)?;
-            let (rest, content, md5) = read.map_err(|error| of(local(wanted, error.to_string())))?;
+            let (rest, content) = read.map_err(|error| of(local(wanted, error.to_string())))?;
             parts = rest;
-            let part = Part { number, size: length, etag: hex::encode(&md5) };
-            if there.get(&number) == Some(&part) {
-                resumed += 1;
-                self.watch.tell(Progress::Bytes(length));
-                done.push(part);
-                continue;
+            if let Some(part) = there.get(&number) {
+                let (_, md5) = sum(wanted, content.clone()).await.map_err(of)?;
+                if part.size == length && part.etag == hex::encode(&md5) {
+                    resumed += 1;
+                    self.watch.tell(Progress::Bytes(length));
+                    done.push(part.clone());
+                    continue;
+                }
             }
             bytes += length;
             let (loader, upload, object) = (Arc::clone(self), upload.clone(), wanted.clone());
             tasks.spawn(async move {
-                let part = loader.send_part(&upload, (part, md5), content, &object).await;
+                let part = loader.send_part(&upload, number, content, &object).await;
                 drop(memory);
                 part
             });
@@ -292,10 +303,12 @@ impl Loader {
     async fn send_part(
         &self,
         upload: &Upload,
-        (part, md5): (Part, [u8; 16]),
+        number: u32,
         content: Bytes,
         wanted: &Object,
     ) -> Result<Part, ObjectError> {
+        let (content, md5) = sum(wanted, content).await?;
+        let part = Part { number, size: content.len() as u64, etag: hex::encode(&md5) };
         let slot = self.slots.clone().acquire_owned().await;
         let _slot = slot.map_err(|_| local(wanted, "the load is over"))?;
         let etag = self.store.put_part(upload, part.number, &Content::Bytes(content), md5).await?;

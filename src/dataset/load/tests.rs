@@ -379,7 +379,7 @@ async fn on_a_gateway(store: Store, bucket: &str) {
     };
     let mut objects = some(1200);
     objects.push(large("large/one", 21, 1));
-    let options = Options { threshold: 6 * MIB, part_size: 5 * MIB, memory: 24 * MIB, delete_extra: true, ..options() };
+    let options = Options { threshold: 6 * MIB, part_size: 5 * MIB, memory: 12 * MIB, delete_extra: true, ..options() };
     let stopped = load_until(objects.clone(), options, 11 * MIB).await;
     assert!(matches!(stopped, Err(LoadError::Stopped)), "{stopped:?}");
     assert!(store.head(bucket, "p/.anole/manifest.json").await.unwrap_err().is_not_found());
