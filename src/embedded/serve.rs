@@ -17,8 +17,8 @@ use super::{Cloud, Error, clock, objects};
 /// Nothing in these APIs is longer: user data is the longest, 64 KiB.
 const LONGEST_BODY: usize = 16 << 20;
 
-/// The cloud's address where a client does not say by which it came.
-const NOWHERE: &str = "embedded.invalid";
+/// The host that the cloud's URLs show where a client does not say by which it came, and nobody said which it has.
+pub const NOWHERE: &str = "embedded.invalid";
 
 /// A cloud, and the URL that it shows to clients that came by none.
 #[derive(Clone)]

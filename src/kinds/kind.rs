@@ -265,6 +265,11 @@ pub trait Kind: Send + Sync + 'static {
         true
     }
 
+    /// The field that names what it stands with: it is on that one's site, where its block says none.
+    fn stands_with(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The secrets that anole makes for an object with these (bound) fields. They are in the state, sealed, before
     /// anything is asked of a service.
     fn makes(&self, fields: &Fields) -> Vec<Recipe> {

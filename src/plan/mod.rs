@@ -28,6 +28,7 @@ pub mod bind;
 mod check;
 mod decide;
 mod known;
+mod live;
 mod lookup;
 mod order;
 mod parts;

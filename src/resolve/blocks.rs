@@ -11,7 +11,7 @@ use crate::kinds::guest::SERVER;
 use crate::kinds::kind::{DerivedPart, Mistake};
 use crate::kinds::schema::{NameRule, RefChange, Until};
 use crate::kinds::{self, Kind};
-use crate::model::{Address, Fields, InstanceKey, SiteAlias, Target, Value};
+use crate::model::{Address, Fields, InstanceKey, Part, SiteAlias, Target, Value};
 use crate::spec::{Block, Node, Spanned, Spec, Yaml};
 use crate::suggest;
 
@@ -57,6 +57,7 @@ impl<'a> Builder<'a> {
             }
         }
         place_parts(&mut resources);
+        place_with(&mut resources, self.spec);
         (resources, renames)
     }
 
@@ -344,6 +345,25 @@ fn place_parts(resources: &mut BTreeMap<Address, Resource>) {
         if kinds::by_name(resource.kind).and_then(Kind::guest).is_some()
             && let Some(site) = server.filter(|_| !holds_owner)
         {
+            resource.site = site.clone();
+        }
+    }
+}
+
+/// What stands with another is on that one's site, unless its block says on which.
+fn place_with(resources: &mut BTreeMap<Address, Resource>, spec: &Spec) {
+    let sites: BTreeMap<Address, SiteAlias> =
+        resources.values().map(|resource| (resource.address.clone(), resource.site.clone())).collect();
+    let says: BTreeSet<&Address> =
+        spec.blocks.iter().filter(|block| block.site.is_some()).map(|block| &block.address).collect();
+    for resource in resources.values_mut() {
+        let Some(field) = kinds::by_name(resource.kind).and_then(|kind| kind.stands_with()) else { continue };
+        let Some(Value::Template(template)) = resource.fields.get(field) else { continue };
+        let named = template.0.iter().find_map(|part| match part {
+            Part::Attribute { address, .. } => sites.get(address),
+            Part::Text(_) => None,
+        });
+        if let Some(site) = named.filter(|_| !says.contains(&resource.address.block())) {
             resource.site = site.clone();
         }
     }

@@ -11,12 +11,13 @@ use super::look::Look;
 use super::table::LOCAL;
 use super::{RECORDED, WHOLE, location, text};
 use crate::cloud::Session;
-use crate::dataset::delivery::{Delivered, deliver};
+use crate::dataset::delivery::{Delivered, Keys, deliver};
 use crate::dataset::gauge::Gauge;
 use crate::dataset::job::Origin;
 use crate::dataset::load::{LoadError, Place as Target, unload};
 use crate::dataset::text::{bytes, thousands};
 use crate::dataset::{Job, Staging, Watch};
+use crate::embedded::serve::NOWHERE;
 use crate::kinds::guest::GuestWords;
 use crate::kinds::kind::{DerivedPart, Kind, Mistake, Place, Seen, is_set};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind};
@@ -57,6 +58,11 @@ impl Kind for Dataset {
         Some(&Look { here: true })
     }
 
+    /// The sign-in that opens its bucket is that of the bucket's site.
+    fn stands_with(&self) -> Option<&'static str> {
+        Some("bucket")
+    }
+
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
         super::check(fields, mistakes);
     }
@@ -81,9 +87,7 @@ impl LocalKind for Dataset {
         let wrong = |message| LocalError { message, hint: None };
         let own = |staged: Staged<'_>| staging(staged, cx.home, (cx.lineage, cx.address));
         let mut delivery = delivery(want, cx.recorded, own).map_err(wrong)?;
-        if cx.session.is_in_process() {
-            within_process(&mut delivery.job);
-        }
+        within_process(&mut delivery.job);
         delivery.load.verify |= cx.verify;
         let store = store(cx.session, want).map_err(|error| refused(&error))?;
         let gauge = Arc::new(Gauge::default());
@@ -142,11 +146,19 @@ pub(super) fn staging(
     Ok(located("~/.cache/anole/datasets", home)?.join(format!("{lineage}-{name}")))
 }
 
-/// What runs in this process has no address to speak S3 to; the site's sign-in opens the same buckets.
+/// Whether a store has no address to speak S3 to, for it runs in this process; the site's sign-in opens the same buckets.
+fn is_nowhere(keys: &Keys) -> bool {
+    keys.endpoint.host_str() == Some(NOWHERE)
+}
+
+/// Takes the site's sign-in for sources in stores without an address.
 pub(super) fn within_process(job: &mut Job) {
     for source in &mut job.sources {
         match &mut source.from {
-            Origin::Bucket(bucket) => (bucket.store, bucket.site) = (None, String::new()),
+            Origin::Bucket(bucket) if bucket.store.as_ref().is_some_and(is_nowhere) => {
+                (bucket.store, bucket.site) = (None, String::new());
+            }
+            Origin::Bucket(_) => {}
             Origin::Dataset(another) => within_process(&mut another.job),
             Origin::Url(_) | Origin::Path(_) => {}
         }
@@ -155,9 +167,8 @@ pub(super) fn within_process(job: &mut Job) {
 
 /// The store that a dataset goes to: by its keys, or by the site's sign-in.
 pub(super) fn store(session: &Session, fields: &Fields) -> Result<Store, ObjectError> {
-    // What runs in this process has no address to speak S3 to; its sign-in opens the same buckets.
     match keys(fields) {
-        Ok(Some(keys)) if !session.is_in_process() => keys.store(),
+        Ok(Some(keys)) if !is_nowhere(&keys) => keys.store(),
         _ => Store::swift(session),
     }
 }
