@@ -21,6 +21,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("missing-stack", "A spec says which stack it is; the name is its state's too."),
     ("missing-variable", "A variable that must be given was given nowhere and has no default."),
     ("near-miss", "A name that is looked up in the site is close to one that the spec declares."),
+    (
+        "no-such-profile",
+        "A profile that a bucket's keys are to come from is in no file of credentials, or has no keys.",
+    ),
     ("no-such-instance", "A reference names an instance that `count` or `for_each` does not make."),
     ("no-such-part", "A field means a part of what it names, such as an attachment's mount, and there is none."),
     ("not-utf8", "A file of the spec is not UTF-8 text."),

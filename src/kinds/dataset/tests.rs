@@ -251,5 +251,7 @@ fn mistakes_are_told_where_they_are() {
     error[missing-field]: this needs `secret_key`
     = help: `secret_key`: The key itself.
     error[unknown-reference]: the spec declares no server `node`
+    error[bad-value]: a load from a server needs a `credential`
+    = help: a server is not signed in to the site: name an EC2 credential, `load: { …, credential: s3 }`
     "#);
 }
