@@ -23,7 +23,9 @@ fn stack(more: &str) -> String {
 /// What rclone says here, of a store that it knows by the stack's outputs.
 #[track_caller]
 fn rclone(lab: &Lab, words: &[&str]) -> String {
-    let output = |name: &str| lab.env.anole(&format!("output {name} --show-secrets -f spec.yaml")).exits(0).stdout.trim().to_owned();
+    let output = |name: &str| {
+        lab.env.anole(&format!("output {name} --show-secrets -f spec.yaml")).exits(0).stdout.trim().to_owned()
+    };
     let program = std::env::var_os("ANOLE_TEST_RCLONE").unwrap_or_else(|| "rclone".into());
     let mut rclone = Command::new(program);
     rclone.args(["--config", "/dev/null", "--s3-provider", "Other", "--s3-access-key-id", &output("key")]);
