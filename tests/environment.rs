@@ -5,16 +5,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+use crate::leaks;
 use crate::site::Site;
 
 /// A folder with specs and their states, and what commands in it are told.
 pub struct TestEnvironment {
     root: TempDir,
     variables: Vec<(String, String)>,
+    held: Mutex<leaks::Held>,
 }
 
 impl TestEnvironment {
@@ -24,7 +27,7 @@ impl TestEnvironment {
         for folder in ["home", "work"] {
             std::fs::create_dir(root.path().join(folder)).expect("a folder");
         }
-        Self { root, variables: Vec::new() }
+        Self { root, variables: Vec::new(), held: Mutex::default() }
     }
 
     /// A folder with one spec, `spec.yaml`.
@@ -102,9 +105,46 @@ impl TestEnvironment {
         command
     }
 
-    /// Runs a command.
+    /// Runs a command. No secret of a credential may be in what it says, but where it was asked for.
     pub fn anole(&self, words: &str) -> Ran {
-        Ran::new(words, self.command(words).output().expect("the binary runs"))
+        let ran = Ran::new(words, self.command(words).output().expect("the binary runs"));
+        let held = self.look_for_secrets();
+        if !words.contains("--show-secrets") {
+            for said in [&ran.stdout, &ran.stderr] {
+                assert!(held.found_in(said.as_bytes()).is_none(), "a secret in clear: {}", ran.shown());
+            }
+        }
+        drop(held);
+        ran
+    }
+
+    /// The secrets of all credentials so far.
+    fn look_for_secrets(&self) -> MutexGuard<'_, leaks::Held> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let passphrase = self.variables.iter().rfind(|(name, _)| name == "ANOLE_STATE_PASSPHRASE");
+        let passphrase = passphrase.map(|(_, value)| value.as_str());
+        leaks::collect(&mut held, &self.path("state"), &self.root.path().join("home"), passphrase);
+        held
+    }
+
+    /// The secrets of all credentials so far, in clear.
+    pub fn secrets(&self) -> Vec<String> {
+        self.look_for_secrets().secrets.iter().cloned().collect()
+    }
+
+    /// The files with such a secret in clear, but for those that are to have it: the clouds' own, and those that
+    /// credentials are written to.
+    pub fn leaked(&self) -> Vec<PathBuf> {
+        let held = self.look_for_secrets();
+        let clouds = ["state/embedded/clouds", "cloud", "objects", "clouds.yaml"].map(|name| self.path(name));
+        // A test's own profile.
+        let profile = self.root.path().join("home/.aws/credentials");
+        let is_meant = |path: &Path| {
+            clouds.iter().any(|cloud| path.starts_with(cloud)) || held.written.contains(path) || path == profile
+        };
+        let mut files = self.files();
+        files.retain(|path| !is_meant(path) && std::fs::read(path).is_ok_and(|bytes| held.found_in(&bytes).is_some()));
+        files
     }
 
     /// Applies a spec.
@@ -133,6 +173,16 @@ impl TestEnvironment {
     pub fn id(&self, spec: &str, address: &str) -> String {
         let record = self.record(spec, address);
         record["id"].as_str().unwrap_or_else(|| panic!("no id in {record}")).to_owned()
+    }
+}
+
+/// At the end of a test its whole folder is searched.
+impl Drop for TestEnvironment {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.secrets().is_empty() {
+            let leaked = self.leaked();
+            assert!(leaked.is_empty(), "secrets in clear: {leaked:?}");
+        }
     }
 }
 

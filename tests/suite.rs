@@ -6,6 +6,7 @@ mod data;
 mod environment;
 mod exchanges;
 mod guests;
+mod leaks;
 mod site;
 
 mod credentials;

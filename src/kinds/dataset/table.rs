@@ -204,7 +204,7 @@ const fn fields(source: &'static Type, sources: &'static Type, staging: Type, se
         field("read_from", Type::List(&Type::Map(&Type::Text)), "What each source that is a dataset is made of.")
             .internal()
             .write_only(),
-        field("staging_at", Type::Text, "The staging folder, or nothing.").internal().record(),
+        field("staging_at", Type::Text, "The staging folder, or nothing.").internal().ignore(),
     ]
 }
 
