@@ -49,7 +49,9 @@ pub fn collect(held: &mut Held, states: &Path, home: &Path, passphrase: Option<&
 fn add(held: &mut Held, loaded: &Loaded, home: &Path) {
     for record in loaded.state.resources.values() {
         for value in record.attributes.values() {
-            value.visit_secrets(&mut |secret| drop(held.secrets.insert(secret.to_owned())));
+            value.visit_secrets(&mut |secret| {
+                held.secrets.insert(secret.to_owned());
+            });
         }
         let paths = ["path", "config"].into_iter().filter_map(|key| record.applied.get(key).and_then(Value::as_str));
         if record.kind == "credential_file" {

@@ -1,9 +1,11 @@
 //! Datasets that are made on servers, and object storage whole: the embedded cloud's own store, reached from everywhere.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command};
 
 use super::kit::{Lab, spec};
+use crate::data;
 
 /// A server, and a bucket of another site with keys to it.
 fn stack(more: &str) -> String {
@@ -117,4 +119,46 @@ fn a_dataset_is_made_on_a_server_and_found_again() {
     // What fails there is said here.
     lab.env.edit("spec.yaml", "sleep 60;", "echo no such luck >&2; exit 7;");
     lab.env.anole("apply spec.yaml --yes").exits(1).says("no such luck");
+}
+
+#[test]
+#[ignore = "needs QEMU: tests/guests/run"]
+fn the_object_storage_lab_runs_whole() {
+    let mut lab = Lab::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/object.yaml");
+    let example = std::fs::read_to_string(example).expect("an example");
+    let spec = example
+        .replace("ssh: { user: cc }", "ssh: { user: cc, identity_file: ./key }")
+        .replace("./example.pub", "./key.pub")
+        .replace("samples: 1000", "samples: 50");
+    lab.env.write("spec.yaml", &spec);
+    let (every, average) = (60, 3000);
+    let zip = lab.env.path("Food-11.zip");
+    data::food11(&zip, every, average).expect("a zip");
+    lab.env.set("ANOLE_VAR_food11", &format!("file://{}", zip.display()));
+    lab.env.apply("spec.yaml");
+    lab.env.has_no_changes("spec.yaml");
+
+    // What the server sees at the folder is what the lab's own steps make of the zip.
+    let mut made: Vec<String> = data::pictures(every)
+        .into_iter()
+        .map(|(name, seed)| {
+            let (part, file) = name.split_once('/').expect("a part");
+            let class: u32 = file.split('_').next().and_then(|class| class.parse().ok()).expect("a class");
+            let digest = ring::digest::digest(&ring::digest::SHA256, &data::picture(seed, average));
+            let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{digest}  ./{part}/class_{class:02}/{file}")
+        })
+        .collect();
+    made.sort_unstable();
+    let node = "node-object-netid";
+    let seen = lab.ssh(node, "cd /mnt/object/Food-11; find . -name '*.jpg' -exec sha256sum {} + | LC_ALL=C sort");
+    assert_eq!(seen.lines().collect::<Vec<_>>(), made);
+    let shards = lab.ssh(node, "rclone lsf -R --files-only rclone_s3:object-chi-netid/shards | grep -c '[.]tar$'");
+    assert_eq!(shards, "8");
+    // The server is made anew around it, and the data stays where it is.
+    lab.env.edit("spec.yaml", "image: CC-Ubuntu24.04", "image: CC-Ubuntu22.04");
+    let again = lab.env.apply("spec.yaml").says("attachments.food11: mounted");
+    assert!(!again.stderr.contains("datasets."), "{}", again.stderr);
+    assert_eq!(lab.ssh(node, "find /mnt/object/Food-11 -name '*.jpg' | wc -l"), made.len().to_string());
 }
