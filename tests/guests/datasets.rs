@@ -104,7 +104,9 @@ fn a_dataset_is_made_on_a_server_and_found_again() {
     let _cut = lab.ssh_to(&lab.address("one"), "sudo pkill -KILL -f 'sshd: cc'");
     said.extend(rest);
     assert_eq!(child.wait().expect("a child").code(), Some(0), "{said:#?}");
-    assert!(said.iter().any(|line| line.contains("the connection broke")), "{said:#?}");
+    for word in ["the connection broke", "datasets.food11: 40 objects, 781.2 KiB"] {
+        assert!(said.iter().any(|line| line.contains(word)), "{word}: {said:#?}");
+    }
     assert_eq!(lab.ssh("one", "cat begun; ls -A .anole/lab/datasets; pgrep -fc '[d]ataset run' || true"), "begun\n0");
     lab.env.has_no_changes("spec.yaml");
     let listed = rclone(&lab, &["lsf", ":s3:object-chi-lab/Food"]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::delivery::{Staged, delivery, located};
-use super::here::{WORDS, remove, shown};
+use super::here::{WORDS, remove, shown, summary};
 use super::look::Look;
 use super::table::ON_SERVER;
 use super::{location, text};
@@ -108,6 +108,7 @@ impl GuestKind for DatasetOnServer {
         let watching = dataset::Watching { tell: cx.tell, progress: cx.progress, stop: cx.stop.clone() };
         let id = format!("{}/datasets/{}", cx.stack, script::name_of(cx.address));
         let delivered = dataset::run(cx.guest, &delivery, &id, &watching).await?;
+        (cx.say)(summary(&delivered));
         Ok(shown(want, &delivered))
     }
 
