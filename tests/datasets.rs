@@ -145,6 +145,21 @@ fn a_load_that_fails_says_which_object_and_why_and_leaves_no_manifest() {
 }
 
 #[test]
+fn what_cannot_be_is_said_with_what_to_do() {
+    let env = with_pictures(&SPEC.replace("bucket: food11", "bucket: { existing: nowhere }"));
+    env.anole("apply spec.yaml --yes").exits(1).says("the store has no bucket `nowhere`: name one that is there");
+    let twice = SPEC.replace(
+        "outputs:",
+        "  more:\n    source: { path: ./data }\n    load: { bucket: food11, prefix: Food-11 }\noutputs:",
+    );
+    env.write("spec.yaml", &twice);
+    env.anole("plan spec.yaml")
+        .exits(1)
+        .says("error[same-place]: datasets.more and datasets.food11 are both at s3://object-chi-netid/Food-11")
+        .says("give each a prefix of its own");
+}
+
+#[test]
 fn events_say_how_far_it_is() {
     let env = with_pictures(SPEC);
     let ran = env.anole("apply spec.yaml --yes --json").exits(0);

@@ -14,7 +14,8 @@ use crate::apply::intents::{self, Resolution};
 use crate::cloud::Session;
 use crate::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::guest::Guests;
-use crate::model::{Json, SiteAlias};
+use crate::kinds;
+use crate::model::{Address, Json, SiteAlias};
 use crate::observe::Observed;
 use crate::plan::{Plan, PlanError, PlanOptions, Report, Verb, plan as make_plan};
 use crate::resolve::Desired;
@@ -78,6 +79,7 @@ pub(super) async fn make(
     let (plan, mut report) = make_plan(&signed.desired, &observed, &resolved.state, options).map_err(fail)?;
     let mut refused = vault::refuse_lost(&plan, &resolved.state);
     refused.extend(refuse_restricted(&plan, &signed));
+    refused.extend(refuse_shared(&plan));
     if !refused.is_empty() {
         return Err(fail(refused));
     }
@@ -106,6 +108,31 @@ fn secrets(desired: &Desired, state: &State) -> Redactor {
         value.visit_secrets(&mut |text| texts.push(text));
     }
     Redactor::new(texts)
+}
+
+/// Resources that would have one place outside, and undo each other's work there.
+fn refuse_shared(plan: &Plan) -> Vec<PlanError> {
+    let mut owners: BTreeMap<(String, String), &Address> = BTreeMap::new();
+    let mut errors = Vec::new();
+    let stays = plan.actions.values().filter(|action| !matches!(action.verb, Verb::Delete | Verb::Forget));
+    for action in stays {
+        let Some(place) = kinds::by_name(&action.kind).and_then(|kind| kind.occupies(&action.fields)) else { continue };
+        let key = (action.site.0.clone(), place.clone());
+        match owners.get(&key) {
+            None => drop(owners.insert(key, &action.address)),
+            Some(owner) => errors.push(PlanError {
+                code: "same-place",
+                address: Some(action.address.clone()),
+                field: None,
+                message: format!(
+                    "{} and {owner} are both at {place}, and would undo each other's work",
+                    action.address
+                ),
+                help: Some("give each a prefix of its own".to_owned()),
+            }),
+        }
+    }
+    errors
 }
 
 /// Credentials that the sign-in may neither make nor delete.

@@ -270,6 +270,13 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// The one place outside that an object with these fields has for itself, for people: two of them would undo each other's
+    /// work. `None` while it is not known.
+    fn occupies(&self, fields: &Fields) -> Option<String> {
+        let _ = fields;
+        None
+    }
+
     /// The secrets that anole makes for an object with these (bound) fields. They are in the state, sealed, before
     /// anything is asked of a service.
     fn makes(&self, fields: &Fields) -> Vec<Recipe> {

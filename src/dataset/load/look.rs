@@ -69,7 +69,14 @@ impl Loader {
     }
 
     async fn list(&self, keys: Keys) -> Result<Vec<Entry>, LoadError> {
-        Ok(self.store.list(&self.bucket, &keys).await?)
+        let listed = self.store.list(&self.bucket, &keys).await;
+        Ok(listed.map_err(|error| match error.is_not_found() {
+            true => error.hint(format!(
+                "the store has no bucket `{}`: name one that is there, or declare it under `buckets:`",
+                self.bucket
+            )),
+            false => error,
+        })?)
     }
 
     pub(super) async fn read(&self, below: &str) -> Result<Option<Vec<u8>>, LoadError> {

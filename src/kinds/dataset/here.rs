@@ -72,6 +72,10 @@ impl Kind for Dataset {
         Vec::new()
     }
 
+    fn occupies(&self, fields: &Fields) -> Option<String> {
+        super::occupies(fields)
+    }
+
     fn complete(&self, applied: &Fields, attrs: &mut Fields) {
         super::complete(applied, attrs);
     }

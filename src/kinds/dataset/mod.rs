@@ -244,6 +244,14 @@ fn location(fields: &Fields) -> String {
     }
 }
 
+/// Where a dataset is, once its bucket is known; with the store's address where that is no site's own.
+fn occupies(fields: &Fields) -> Option<String> {
+    fields.get("bucket").and_then(Value::as_str)?;
+    let endpoint = fields.get("endpoint").and_then(Value::as_str).unwrap_or_default();
+    let store = if endpoint.is_empty() { String::new() } else { format!(" of {endpoint}") };
+    Some(format!("{}{store}", location(fields)))
+}
+
 /// The store does not tell what is to become of it: the data loss of a plan does.
 fn complete(applied: &Fields, attrs: &mut Fields) {
     if let Some(force) = applied.get("force_destroy") {

@@ -51,6 +51,10 @@ impl Kind for DatasetOnServer {
         Vec::new()
     }
 
+    fn occupies(&self, fields: &Fields) -> Option<String> {
+        super::occupies(fields)
+    }
+
     fn complete(&self, applied: &Fields, attrs: &mut Fields) {
         super::complete(applied, attrs);
     }
