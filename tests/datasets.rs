@@ -145,6 +145,17 @@ fn a_load_that_fails_says_which_object_and_why_and_leaves_no_manifest() {
 }
 
 #[test]
+fn a_rehearsal_loads_into_no_store_but_the_embedded_ones() {
+    let keys = "credential: { existing: { endpoint: 'https://s3.example.org', access_key: a, secret_key: b } }, prefix";
+    let env = with_pictures(&SPEC.replace("prefix", keys));
+    env.apply("spec.yaml")
+        .says("the embedded cloud's own store stands in for https://s3.example.org")
+        .says("; 12 sent (");
+    env.has_no_changes("spec.yaml");
+    assert_eq!(stored(&env, "training 4"), 1);
+}
+
+#[test]
 fn what_cannot_be_is_said_with_what_to_do() {
     let env = with_pictures(&SPEC.replace("bucket: food11", "bucket: { existing: nowhere }"));
     env.anole("apply spec.yaml --yes").exits(1).says("the store has no bucket `nowhere`: name one that is there");

@@ -19,7 +19,7 @@
 //! - It ends when its folder is gone, when the program that it runs was replaced, and when no machine ran for a while.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::time::sleep;
+use url::{Host, Url};
 
 use super::guests::machine::Machine;
 use super::{Cloud, Error, Guests, Profile, catalogue, serve};
@@ -49,6 +50,13 @@ const LOG: &str = "keeper.log";
 pub fn address(folder: &Path) -> Result<SocketAddrV4, Error> {
     let whole = folder.canonicalize().map_err(|source| Error::io("find", folder, source))?;
     Ok(SocketAddrV4::new(catalogue::own_address(&whole), PORT))
+}
+
+/// Whether a URL is a keeper's, of whatever cloud of this computer.
+#[must_use]
+pub fn is_address(url: &Url) -> bool {
+    let is_own = |ip: Ipv4Addr| ip.is_loopback() && ip.octets()[3] == 254;
+    matches!(url.host(), Some(Host::Ipv4(ip)) if is_own(ip)) && url.port() == Some(PORT)
 }
 
 /// Has a keeper run for the cloud of a folder, and gives its URL.
@@ -200,11 +208,15 @@ mod tests {
         let at = |folder: &tempfile::TempDir| address(folder.path()).unwrap();
         assert_eq!(at(&one), at(&one));
         assert_ne!(at(&one), at(&other));
-        assert!(at(&one).ip().is_loopback() && at(&one).ip().octets()[3] == 254);
+        let is_keepers = |url: &str| is_address(&url.parse().unwrap());
+        assert!(is_keepers(&format!("http://{}", at(&one))));
+        assert!(!is_keepers("http://127.0.0.1:7480") && !is_keepers("https://s3.example:7480"));
     }
 
     #[tokio::test]
     async fn one_keeper_serves_until_its_folder_goes() {
+        // Another test may have done so.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let (profile, clock) = (Profile::ChameleonChi, ClockMode::Real { scale: 0.0 });
         let cloud = Cloud::open(folder.path(), Options { profile, clock, guests: Guests::None }).unwrap();

@@ -11,12 +11,13 @@ use super::look::Look;
 use super::table::LOCAL;
 use super::{RECORDED, WHOLE, location, text};
 use crate::cloud::Session;
-use crate::dataset::delivery::{Delivered, Keys, deliver};
+use crate::dataset::delivery::{Delivered, deliver};
 use crate::dataset::gauge::Gauge;
 use crate::dataset::job::Origin;
 use crate::dataset::load::{LoadError, Place as Target, unload};
 use crate::dataset::text::{bytes, thousands};
 use crate::dataset::{Job, Staging, Watch};
+use crate::embedded::keeper;
 use crate::embedded::serve::NOWHERE;
 use crate::kinds::guest::GuestWords;
 use crate::kinds::kind::{DerivedPart, Kind, Mistake, Place, Seen, is_set};
@@ -91,7 +92,10 @@ impl LocalKind for Dataset {
         let wrong = |message| LocalError { message, hint: None };
         let own = |staged: Staged<'_>| staging(staged, cx.home, (cx.lineage, cx.address));
         let mut delivery = delivery(want, cx.recorded, own).map_err(wrong)?;
-        within_process(&mut delivery.job);
+        within_process(cx.session, &mut delivery.job);
+        if let Some(other) = stood_in_for(cx.session, want) {
+            (cx.say)(format!("the embedded cloud's own store stands in for {other}"));
+        }
         delivery.load.verify |= cx.verify;
         let store = store(cx.session, want).map_err(|error| refused(&error))?;
         let gauge = Arc::new(Gauge::default());
@@ -150,20 +154,25 @@ pub(super) fn staging(
     Ok(located("~/.cache/anole/datasets", home)?.join(format!("{lineage}-{name}")))
 }
 
-/// Whether a store has no address to speak S3 to, for it runs in this process; the site's sign-in opens the same buckets.
-fn is_nowhere(keys: &Keys) -> bool {
-    keys.endpoint.host_str() == Some(NOWHERE)
+/// The store that the site's own stands in for, on a cloud that runs in this process: nothing of a rehearsal is real.
+fn stood_in_for(session: &Session, fields: &Fields) -> Option<String> {
+    let keys = keys(fields).ok().flatten().filter(|_| session.is_in_process())?;
+    let is_own = keys.endpoint.host_str() == Some(NOWHERE) || keeper::is_address(&keys.endpoint);
+    (!is_own).then(|| keys.endpoint.to_string())
 }
 
-/// Takes the site's sign-in for sources in stores without an address.
-pub(super) fn within_process(job: &mut Job) {
+/// On a cloud that runs in this process, takes the site's sign-in for sources in buckets.
+pub(super) fn within_process(session: &Session, job: &mut Job) {
+    if !session.is_in_process() {
+        return;
+    }
     for source in &mut job.sources {
         match &mut source.from {
-            Origin::Bucket(bucket) if bucket.store.as_ref().is_some_and(is_nowhere) => {
+            Origin::Bucket(bucket) if !bucket.store.as_ref().is_some_and(|keys| keeper::is_address(&keys.endpoint)) => {
                 (bucket.store, bucket.site) = (None, String::new());
             }
             Origin::Bucket(_) => {}
-            Origin::Dataset(another) => within_process(&mut another.job),
+            Origin::Dataset(another) => within_process(session, &mut another.job),
             Origin::Url(_) | Origin::Path(_) => {}
         }
     }
@@ -172,7 +181,7 @@ pub(super) fn within_process(job: &mut Job) {
 /// The store that a dataset goes to: by its keys, or by the site's sign-in.
 pub(super) fn store(session: &Session, fields: &Fields) -> Result<Store, ObjectError> {
     match keys(fields) {
-        Ok(Some(keys)) if !is_nowhere(&keys) => keys.store(),
+        Ok(Some(keys)) if !session.is_in_process() || keeper::is_address(&keys.endpoint) => keys.store(),
         _ => Store::swift(session),
     }
 }

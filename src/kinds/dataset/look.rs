@@ -53,7 +53,7 @@ impl Looker for Look {
 async fn others(applied: &Fields, recorded: &Recorded, manifest: Option<Manifest>, cx: &LookCx<'_>) -> Option<String> {
     let own = |staged: Staged<'_>| staging(staged, cx.home, (cx.lineage, cx.address));
     let mut job = job(applied, &own).ok()?;
-    within_process(&mut job);
+    within_process(cx.session, &mut job);
     let stores = Stores::default().with("", store(cx.session, applied).ok()?);
     let mut are_others = false;
     for (source, seen) in job.sources.iter().zip(&recorded.sources) {
