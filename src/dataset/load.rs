@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::content::Object;
-use super::manifest::{Difference, Listed, Manifest};
+use super::manifest::{Listed, Manifest};
 use super::{Progress, Stage, Watch};
 use crate::object::{Content, ObjectError, ObjectErrorKind, PutOptions, Store, Upload, Victim};
 
@@ -226,25 +226,6 @@ impl Loader {
 /// A size in KiB, as permits of a semaphore: at least one.
 fn kib(bytes: u64) -> usize {
     usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
-}
-
-/// How what is there differs from what is wanted; nothing is changed, and no content is read.
-///
-/// # Errors
-/// When the bucket cannot be listed, or what is wanted cannot be.
-pub async fn compare(place: &Place, wanted: &[Object]) -> Result<Difference, LoadError> {
-    let sorted = sorted(wanted)?;
-    let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
-    let seen = loader.look(&sorted).await?;
-    let decided = decide::decide(&sorted, &seen, &loader.prefix, loader.options.threshold);
-    let count = |test: fn(&decide::Verdict) -> bool| decided.verdicts.iter().filter(|one| test(one)).count() as u64;
-    Ok(Difference {
-        wanted: sorted.len() as u64,
-        added: count(|one| matches!(one, decide::Verdict::Missing)),
-        changed: count(|one| matches!(one, decide::Verdict::Other | decide::Verdict::Unsure)),
-        extra: decided.extra.len() as u64,
-        unfinished: !seen.complete,
-    })
 }
 
 struct Unwatched;

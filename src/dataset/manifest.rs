@@ -70,9 +70,6 @@ pub struct Difference {
     pub changed: u64,
     /// How many are there and not wanted.
     pub extra: u64,
-    /// Whether there is no manifest: a load was interrupted, or there was none.
-    #[serde(default)]
-    pub unfinished: bool,
 }
 
 impl Manifest {
@@ -161,7 +158,7 @@ impl Difference {
     /// Whether all is as it should be.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.added == 0 && self.changed == 0 && self.extra == 0 && !self.unfinished
+        self.added == 0 && self.changed == 0 && self.extra == 0
     }
 }
 
@@ -182,9 +179,6 @@ impl std::fmt::Display for Difference {
         }
         if extra > 0 {
             parts.push(format!("{} more {} there that {} not wanted", thousands(extra), are(extra), are(extra)));
-        }
-        if self.unfinished {
-            parts.push("no manifest says that all is there".to_owned());
         }
         match parts.is_empty() {
             true => write!(f, "{wanted} objects, all as they should be"),

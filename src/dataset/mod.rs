@@ -71,7 +71,7 @@ pub use job::{
     SampleKey, Source, Split, Transform, Webdataset,
 };
 pub use manifest::{Difference, Listed, Manifest};
-pub use recipe::{Known, Recipe, Recorded, SourceSeen};
+pub use recipe::{Recipe, Recorded, SourceSeen};
 pub use source::Gathered;
 pub use staging::{PATIENCE, Staging};
 pub use stored::Stored;

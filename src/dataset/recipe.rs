@@ -1,7 +1,7 @@
 //! What is known of a dataset without its data. Pure.
 //!
-//! In: a job, and what the last load of it recorded. Out: whether the same objects would come of it again, or why not.
-//! A plan asks this; it downloads nothing and reads no data.
+//! In: a job. Out: its [`Recipe`], by which a later look tells whether what is in a bucket came of the same description;
+//! and what is recorded of a load beside it. Nothing is downloaded and no data read.
 //!
 //! Invariants: a recipe is the same for the same description, whatever the order of its maps, and another one when
 //! anything changes that can make another object. Where a source's SHA-256 is given, it alone stands for that source:
@@ -52,19 +52,13 @@ pub struct SourceSeen {
     pub fingerprint: Option<Sha256>,
 }
 
-/// What a plan knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// The same objects would come of it.
-    Same,
-    /// It was never loaded.
-    New,
-    /// Sources were added, taken out, or are others.
-    SourceChanged,
-    /// It is unpacked or transformed otherwise.
-    TransformChanged,
-    /// The files of a path, or the objects of a bucket, are others than they were.
-    FilesChanged,
+impl Recorded {
+    /// Whether the sources' files are those that were read. `now` are their fingerprints, by the order of the sources; `None`
+    /// for a source that cannot be looked at without its data, which is taken to be the same.
+    #[must_use]
+    pub fn is_of(&self, now: &[Option<Sha256>]) -> bool {
+        self.sources.iter().zip(now).all(|(seen, now)| now.is_none() || seen.fingerprint == *now)
+    }
 }
 
 /// The recipe of a job.
@@ -74,25 +68,6 @@ pub fn recipe(job: &Job) -> Recipe {
     Recipe {
         sources: job.sources.iter().map(|one| digest(&source(one))).collect(),
         transform: digest(&json!({ "version": VERSION, "extract": job.extract, "transform": transforms })),
-    }
-}
-
-/// What is known of a job. `fingerprints` are those of its sources as they are now, by the order of the sources; `None`
-/// for a source that cannot be looked at without its data.
-#[must_use]
-pub fn known(job: &Job, recorded: Option<&Recorded>, fingerprints: &[Option<Sha256>]) -> Known {
-    let Some(recorded) = recorded else { return Known::New };
-    let now = recipe(job);
-    if now.sources != recorded.recipe.sources {
-        return Known::SourceChanged;
-    }
-    if now.transform != recorded.recipe.transform {
-        return Known::TransformChanged;
-    }
-    let other = |(seen, now): (&SourceSeen, &Option<Sha256>)| now.is_some() && seen.fingerprint != *now;
-    match recorded.sources.iter().zip(fingerprints).any(other) {
-        true => Known::FilesChanged,
-        false => Known::Same,
     }
 }
 
@@ -183,24 +158,5 @@ mod tests {
         };
         assert_eq!(dataset("/a", "/one"), dataset("/a", "/two"));
         assert_ne!(dataset("/a", "/one"), dataset("/b", "/one"));
-    }
-
-    #[test]
-    fn a_plan_knows_what_changed_without_any_data() {
-        let job = job(r#"{"sources": [{"from": {"path": "/data"}}]}"#);
-        let seen = |fingerprint: &[u8]| SourceSeen {
-            what: "/data".into(),
-            sha256: None,
-            fingerprint: Some(Sha256::of(fingerprint)),
-        };
-        let recorded = Recorded { recipe: recipe(&job), sources: vec![seen(b"a")], objects: 1, bytes: 1 };
-        assert_eq!(known(&job, None, &[None]), Known::New);
-        assert_eq!(known(&job, Some(&recorded), &[Some(Sha256::of(b"a"))]), Known::Same);
-        assert_eq!(known(&job, Some(&recorded), &[None]), Known::Same);
-        assert_eq!(known(&job, Some(&recorded), &[Some(Sha256::of(b"b"))]), Known::FilesChanged);
-        let more = Job { extract: super::super::job::Extract::None, ..job.clone() };
-        assert_eq!(known(&more, Some(&recorded), &[None]), Known::TransformChanged);
-        let other = Job { sources: Vec::new(), ..job };
-        assert_eq!(known(&other, Some(&recorded), &[None]), Known::SourceChanged);
     }
 }

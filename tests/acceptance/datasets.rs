@@ -154,6 +154,42 @@ fn food11_by_swift_is_what_the_lab_makes() {
     food11_is_what_the_lab_makes(false);
 }
 
+/// A file that goes in parts, a copy of it inside the store, and a second plan that is empty.
+fn a_large_object_is_loaded_and_copied(credential: &str) {
+    let mut cloud = TestCloud::with("");
+    let (_served, store) = cloud.object_store();
+    let bucket = unique("large");
+    fs::create_dir(cloud.env.path("data")).expect("a folder");
+    let mut large = data::picture(7, 70 << 20);
+    large.truncate(40 << 20);
+    assert_eq!(large.len(), 40 << 20, "more than goes in one piece");
+    fs::write(cloud.env.path("data/large.bin"), &large).expect("a file");
+    cloud.env.write("data/small.txt", "small");
+    cloud.write_spec(&format!(
+        "stack: large\nsites: {{ chi: {{ cloud: chi }} }}\nbuckets:\n  b: {{ name: {bucket}, protect: false, force_destroy: true \
+         }}\ncredentials:\n  s3: {{ type: ec2 }}\ndatasets:\n  one:\n    source: {{ path: ./data }}\n    load: {{ bucket: b, \
+         prefix: one{credential} }}\n  two:\n    source: {{ bucket: b, prefix: one{credential} }}\n    load: {{ bucket: b, prefix: \
+         two{credential} }}\n    depends_on: [datasets.one]\n"
+    ));
+    cloud.converge();
+    for prefix in ["one", "two"] {
+        let path = format!("/{bucket}/{prefix}/large.bin");
+        assert_eq!(sha256(&store.bytes("object-store", &path)), sha256(&large), "{path}");
+    }
+    cloud.env.anole("plan spec.yaml --verify --detailed-exitcode").exits(0);
+    cloud.env.anole("destroy spec.yaml --yes").exits(0);
+}
+
+#[test]
+fn a_large_object_by_s3_is_loaded_and_copied() {
+    a_large_object_is_loaded_and_copied(", credential: s3");
+}
+
+#[test]
+fn a_large_object_by_swift_is_loaded_and_copied() {
+    a_large_object_is_loaded_and_copied("");
+}
+
 #[test]
 fn ratings_are_dealt_out_once_each_and_alike_every_time() {
     const ROWS: u64 = 20_000;

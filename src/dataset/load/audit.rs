@@ -3,12 +3,12 @@
 //! In: a place. Out: an [`Audit`], in one list and one read; with [`Reading::Back`] every byte is read as well. Nothing is
 //! changed. The same place, without the objects of the dataset, by [`unload`]: nothing else below the prefix goes.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::{FOLDER, LoadError, Loader, MANIFEST, Options, PREVIOUS, Place, Unwatched, decide};
-use crate::dataset::{Content, Manifest, Object, Open, Reader};
+use super::decide::{self, Verdict};
+use super::{LoadError, Loader, MANIFEST, Options, PREVIOUS, Place, Unwatched};
+use crate::dataset::{Content, Listed, Manifest, Object, Open, Reader};
 use crate::object::Victim;
 
 /// What was found.
@@ -68,36 +68,32 @@ pub async fn audit(place: &Place, reading: Reading) -> Result<Audit, LoadError> 
         }
     }
     let listed = audit.manifest.as_ref().map(|manifest| manifest.objects.as_slice()).unwrap_or_default();
-    let wanted: Vec<Object> = listed
-        .iter()
-        .map(|object| {
-            let content = Content::Other(Arc::new(Elsewhere));
-            Object { key: object.key.clone(), size: object.size, sha256: object.sha256, content }
-        })
-        .collect();
-    let objects = loader.list_all(&wanted).await?;
-    let etags: BTreeMap<&str, &str> =
-        listed.iter().map(|object| (object.key.as_str(), object.etag.as_deref().unwrap_or_default())).collect();
-    audit.interrupted = objects.iter().any(|entry| loader.below(entry) == Some(PREVIOUS));
-    let mut there = BTreeMap::new();
-    let foreign = decide::foreign(objects.iter().filter_map(|entry| loader.below(entry)));
-    for entry in &objects {
-        let Some(key) = loader.below(entry).filter(|key| !key.starts_with(FOLDER)) else { continue };
-        match etags.get(key) {
-            Some(etag) => drop(there.insert(key.to_owned(), entry.etag == *etag)),
-            None if foreign.iter().any(|other| key.starts_with(other)) => {}
-            None => audit.extra += 1,
-        }
-    }
-    audit.missing = (etags.len() - there.len()) as u64;
-    audit.changed = there.values().filter(|same| !**same).count() as u64;
+    let wanted: Arc<[Object]> = listed.iter().map(elsewhere).collect();
+    let mut seen = loader.listed(&wanted).await?;
+    seen.known = listed.iter().map(|one| (one.key.clone(), one.clone())).collect();
+    audit.interrupted = seen.previous;
+
+    let decided = decide::decide(&wanted, &seen, &loader.prefix, loader.options.threshold);
+    let verdicts = decided.verdicts.into_iter().zip(wanted.iter()).map(|(verdict, object)| match verdict {
+        // With another entity tag it is another object; only of a large one a list may not tell.
+        Verdict::Unsure if object.size <= loader.options.threshold => Verdict::Other,
+        verdict => verdict,
+    });
+    let verdicts: Vec<Verdict> = verdicts.collect();
+    audit.extra = decided.extra.len() as u64;
+    audit.missing = verdicts.iter().filter(|verdict| **verdict == Verdict::Missing).count() as u64;
+    let (kept, others) = loader.check(&wanted, &seen, verdicts).await?;
+    audit.changed = others.len() as u64 - audit.missing;
     if reading == Reading::Back {
-        let wanted: Arc<[Object]> = wanted.into();
-        let whole = wanted.iter().enumerate().filter(|(_, object)| there.get(&object.key) == Some(&true));
-        let places = whole.map(|(at, _)| (at, String::new())).collect();
-        audit.changed += loader.read_back(&wanted, &places).await?.len() as u64;
+        audit.changed += loader.read_back(&wanted, &kept).await?.len() as u64;
     }
     Ok(audit)
+}
+
+/// An object of which a manifest tells, and no more is at hand.
+fn elsewhere(listed: &Listed) -> Object {
+    let content = Content::Other(Arc::new(Elsewhere));
+    Object { key: listed.key.clone(), size: listed.size, sha256: listed.sha256, content }
 }
 
 /// Deletes the objects that the manifest lists, after the manifest. Without one, nothing is known to be the dataset's,
@@ -107,18 +103,20 @@ pub async fn audit(place: &Place, reading: Reading) -> Result<Audit, LoadError> 
 /// What the store refuses to delete.
 pub async fn unload(place: &Place) -> Result<u64, LoadError> {
     let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
-    let mut manifest = loader.read(MANIFEST).await?;
-    if manifest.is_none() {
-        manifest = loader.read(PREVIOUS).await?;
-    }
-    let Some(bytes) = manifest else { return Ok(0) };
+    let (manifest, kept) = (loader.key(MANIFEST), loader.key(PREVIOUS));
+    let bytes = match loader.read(MANIFEST).await? {
+        Some(bytes) => {
+            // What says which objects are the dataset's goes last, so that an interrupted deletion is carried on.
+            loader.store.copy((&loader.bucket, &manifest), (&loader.bucket, &kept), None).await?;
+            loader.store.delete(&loader.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
+            bytes
+        }
+        None => match loader.read(PREVIOUS).await? {
+            Some(bytes) => bytes,
+            None => return Ok(0),
+        },
+    };
     let parsed = Manifest::parse(&bytes).map_err(|error| LoadError::Manifest(error.to_string()))?;
-    // What says which objects are the dataset's goes last, so that an interrupted deletion is carried on.
-    let kept = loader.key(PREVIOUS);
-    if loader.read(MANIFEST).await?.is_some() {
-        loader.store.copy((&loader.bucket, &loader.key(MANIFEST)), (&loader.bucket, &kept), None).await?;
-        loader.store.delete(&loader.bucket, &[Victim::object(loader.key(MANIFEST))], 1, &|_| ()).await?;
-    }
     let victims: Vec<_> = parsed.objects.iter().map(|object| Victim::object(loader.key(&object.key))).collect();
     loader.store.delete(&loader.bucket, &victims, super::DELETIONS, &|_| ()).await?;
     loader.store.delete(&loader.bucket, &[Victim::object(kept)], 1, &|_| ()).await?;

@@ -37,15 +37,7 @@ pub(super) struct Seen {
 impl Loader {
     pub(super) async fn look(&self, wanted: &[Object]) -> Result<Seen, LoadError> {
         // Most loads find one; a look for it that finds none is one request too many.
-        let (objects, manifest) = futures_util::future::try_join(self.list_all(wanted), self.read(MANIFEST)).await?;
-        let mut seen = Seen::default();
-        for entry in objects {
-            let Some(below) = entry.key.strip_prefix(self.prefix.as_str()).map(str::to_owned) else { continue };
-            seen.previous |= below == PREVIOUS;
-            if !below.starts_with(super::FOLDER) {
-                seen.objects.insert(below, entry);
-            }
-        }
+        let (mut seen, manifest) = futures_util::future::try_join(self.listed(wanted), self.read(MANIFEST)).await?;
         let mut listed = manifest.as_deref().and_then(read);
         seen.complete = listed.is_some();
         seen.manifest = manifest;
@@ -56,16 +48,19 @@ impl Loader {
         Ok(seen)
     }
 
-    /// All that is below the prefix, in pieces cut at what is wanted.
-    pub(super) async fn list_all(&self, wanted: &[Object]) -> Result<Vec<Entry>, LoadError> {
+    /// The objects below the prefix, listed in pieces cut at what is wanted; nothing is known of them yet.
+    pub(super) async fn listed(&self, wanted: &[Object]) -> Result<Seen, LoadError> {
         let lists = futures_util::stream::iter(self.pieces(wanted)).map(|keys| self.list(keys));
         let objects = lists.buffer_unordered(SIDE_BY_SIDE).try_collect::<Vec<_>>().await?;
-        Ok(objects.into_iter().flatten().collect())
-    }
-
-    /// An object's key below the prefix.
-    pub(super) fn below<'a>(&self, entry: &'a Entry) -> Option<&'a str> {
-        entry.key.strip_prefix(self.prefix.as_str())
+        let mut seen = Seen::default();
+        for entry in objects.into_iter().flatten() {
+            let Some(below) = entry.key.strip_prefix(self.prefix.as_str()).map(str::to_owned) else { continue };
+            seen.previous |= below == PREVIOUS;
+            if !below.starts_with(super::FOLDER) {
+                seen.objects.insert(below, entry);
+            }
+        }
+        Ok(seen)
     }
 
     async fn list(&self, keys: Keys) -> Result<Vec<Entry>, LoadError> {

@@ -330,17 +330,37 @@ async fn reading_back_finds_damage_and_mends_it() {
 }
 
 #[tokio::test]
-async fn a_plan_counts_what_differs_and_changes_nothing() {
+async fn an_audit_counts_what_differs_and_changes_nothing() {
     let (fake, store) = Fake::serve().await;
-    run(&store, &some(10), options()).await.unwrap();
-    let mut objects = some(12);
-    objects.remove(0);
-    objects[0] = wanted(&objects[0].key.clone(), b"content of x".to_vec());
-    fake.log();
+    let mut objects = some(10);
+    objects.push(large("large", 3, 1));
+    run(&store, &objects, options()).await.unwrap();
     let place = Place { store: store.clone(), bucket: "b".into(), prefix: "/p/".into() };
-    let difference = compare(&place, &objects).await.unwrap();
-    assert_eq!(difference, Difference { wanted: 11, added: 2, changed: 1, extra: 1, unfinished: false });
+    let counts = async |reading| {
+        let found = audit(&place, reading).await.unwrap();
+        assert!(found.manifest.is_some_and(|manifest| manifest.objects.len() == 11));
+        (found.changed, found.missing, found.extra)
+    };
+    fake.log();
+    assert_eq!((counts(Reading::Tags).await, counts(Reading::Back).await), ((0, 0, 0), (0, 0, 0)));
+    // One is overwritten, one gone, one too many; and one damaged, which its entity tag does not tell.
+    {
+        let objects = &mut fake.world.lock().unwrap().objects;
+        let mut other = objects["p/o/0001.jpg"].clone();
+        other.etag = "another".into();
+        objects.insert("p/o/more".into(), other.clone());
+        objects.insert("p/o/0002.jpg".into(), other);
+        objects.remove("p/o/0003.jpg");
+        let damaged = objects.get_mut("p/o/0004.jpg").unwrap();
+        damaged.content = vec![0; damaged.content.len()].into();
+    }
+    assert_eq!(counts(Reading::Tags).await, (1, 1, 1));
+    assert_eq!(counts(Reading::Back).await, (2, 1, 1));
     assert!(!fake.log().iter().any(|line| is_write(&line)));
+    // The dataset goes, and nothing else.
+    assert_eq!(unload(&place).await.unwrap(), 11);
+    assert_eq!(fake.keys(), ["p/o/more"]);
+    assert_eq!(unload(&place).await.unwrap(), 0);
 }
 
 #[tokio::test]

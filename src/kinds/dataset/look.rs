@@ -55,12 +55,11 @@ async fn others(applied: &Fields, recorded: &Recorded, manifest: Option<Manifest
     let mut job = job(applied, &own).ok()?;
     within_process(cx.session, &mut job);
     let stores = Stores::default().with("", store(cx.session, applied).ok()?);
-    let mut are_others = false;
-    for (source, seen) in job.sources.iter().zip(&recorded.sources) {
-        let now = source::fingerprint_from(source, &stores).await;
-        are_others |= now.is_ok_and(|now| now.is_some() && now != seen.fingerprint);
+    let mut now = Vec::with_capacity(job.sources.len());
+    for source in &job.sources {
+        now.push(source::fingerprint_from(source, &stores).await.unwrap_or_default());
     }
-    if !are_others {
+    if recorded.is_of(&now) {
         return None;
     }
     let counted = match is_cheap(&job) {
