@@ -15,6 +15,8 @@ use anole::state::secrets::{Source, Vault};
 use anole::state::{Loaded, store};
 use secrecy::SecretString;
 
+use crate::environment::TestEnvironment;
+
 /// Shorter ones are found anywhere.
 const SHORTEST: usize = 10;
 
@@ -88,23 +90,18 @@ impl Held {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::environment::TestEnvironment;
+const SPEC: &str = "stack: leak\nsites: { chi: { cloud: chi_tacc } }\ncredentials:\n  s3: { type: ec2 }\n  \
+                    app: { type: application, roles: [member], expires: 2099-01-31 }\n  random: { type: random }\n";
 
-    const SPEC: &str = "stack: leak\nsites: { chi: { cloud: chi_tacc } }\ncredentials:\n  s3: { type: ec2 }\n  \
-                        app: { type: application, roles: [member], expires: 2099-01-31 }\n  random: { type: random }\n";
-
-    #[test]
-    fn the_secret_of_every_sort_of_credential_is_searched_for_and_found_where_it_leaks() {
-        let env = TestEnvironment::with(SPEC);
-        env.apply("spec.yaml");
-        let secrets = env.secrets();
-        assert_eq!(secrets.len(), 3, "one of each sort");
-        env.write("leaked.log", &format!("a line with {} in it", secrets[1]));
-        let found = env.leaked();
-        assert!(found.len() == 1 && found[0].ends_with("leaked.log"), "{found:?}");
-        std::fs::remove_file(env.path("leaked.log")).expect("it was there");
-        assert!(env.leaked().is_empty());
-    }
+#[test]
+fn the_secret_of_every_sort_of_credential_is_searched_for_and_found_where_it_leaks() {
+    let env = TestEnvironment::with(SPEC);
+    env.apply("spec.yaml");
+    let secrets = env.secrets();
+    assert_eq!(secrets.len(), 3, "one of each sort");
+    env.write("leaked.log", &format!("a line with {} in it", secrets[1]));
+    let found = env.leaked();
+    assert!(found.len() == 1 && found[0].ends_with("leaked.log"), "{found:?}");
+    std::fs::remove_file(env.path("leaked.log")).expect("it was there");
+    assert!(env.leaked().is_empty());
 }

@@ -176,6 +176,12 @@ impl Session {
         Self { inner: self.inner.clone(), shared: Some(Arc::default()) }
     }
 
+    /// The file of certificates that the site's configuration trusts, if it names one.
+    #[must_use]
+    pub fn cacert(&self) -> Option<&std::path::Path> {
+        self.inner.config.tls.cacert.as_deref()
+    }
+
     /// Which project and user this is.
     #[must_use]
     pub fn identity(&self) -> &SiteIdentity {

@@ -68,6 +68,9 @@ pub struct Keys {
     pub access_key: Hidden,
     /// The key.
     pub secret_key: Hidden,
+    /// The token of keys that are lent for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<Hidden>,
     /// Certificates (PEM) to trust besides those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted: Option<String>,
@@ -123,7 +126,7 @@ impl Keys {
             region: self.region.clone(),
             access_key: self.access_key.0.clone(),
             secret_key: self.secret_key.0.clone().into(),
-            session_token: None,
+            session_token: self.session_token.as_ref().map(|token| token.0.clone().into()),
             trusted: self.trusted.as_ref().map(|pem| pem.clone().into_bytes()),
         })
     }

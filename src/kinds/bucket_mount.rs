@@ -8,10 +8,10 @@ use async_trait::async_trait;
 
 use super::attachment::check_path;
 use super::guest::{GuestCx, GuestKind, GuestWords, MOUNT_WORDS, unmounting};
-use super::kind::{DerivedPart, Kind, Mark, Mistake, Place, is_set};
+use super::kind::{DerivedPart, Kind, Mark, Mistake, Place, is_set, text};
 use super::mount::NOT_MOUNTED;
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
-use super::store_keys::{self, CREDENTIAL, attribute_of};
+use super::store_keys::{self, BUCKET, CREDENTIAL};
 use crate::guest::bucket::{self, Bucket, Tool};
 use crate::guest::{Facts, GuestError, script};
 use crate::model::{Address, Fields, RemoteId, Value};
@@ -19,11 +19,6 @@ use crate::object::signing_region;
 
 /// A bucket mounted in a server.
 pub struct BucketMount;
-
-static BUCKET: &[Field] = &[
-    field("name", Type::Ref(RefType::new("bucket", RefChange::Replace)), "A bucket of this spec.").ignore(),
-    field("existing", Type::Text, "The name of another, in its store.").ignore(),
-];
 
 static MOUNT: &[Field] = &[
     field("path", Type::Text, "The folder to mount it at, `/mnt/object`; made if it is not there.").required(),
@@ -73,10 +68,6 @@ static SCHEMA: Schema = Schema {
     name: NameRule::None,
 };
 
-fn text<'a>(fields: &'a Fields, key: &str) -> &'a str {
-    fields.get(key).and_then(Value::expose).unwrap_or_default()
-}
-
 /// The bucket's name, as far as it is known.
 fn named(fields: &Fields) -> &str {
     fields.get("bucket_name").and_then(Value::as_str).unwrap_or("(known after apply)")
@@ -84,28 +75,6 @@ fn named(fields: &Fields) -> &str {
 
 fn service(cx: &GuestCx<'_>) -> String {
     format!("anole-bucket-{}", script::plain(&format!("{}-{}", cx.stack, script::name_of(cx.address))))
-}
-
-fn mistake(field: &'static str, message: impl Into<String>, help: &str) -> Mistake {
-    Mistake { field, message: message.into(), help: Some(help.to_owned()) }
-}
-
-fn check_bucket(bucket: &Fields, mistakes: &mut Vec<Mistake>) {
-    let existing = bucket.get("existing").and_then(Value::as_str);
-    if bucket.contains_key("name") == bucket.contains_key("existing") {
-        let help = "name a bucket of this spec, `bucket: food11`, or another, `bucket: { existing: object-chi-netid }`";
-        mistakes.push(mistake("bucket", "either a bucket of this spec or `existing`, and not both", help));
-    }
-    if let Some(existing) = existing
-        && (existing.is_empty() || existing.contains(|c: char| c == '/' || c.is_control() || c.is_whitespace()))
-    {
-        mistakes.push(mistake("bucket", format!("`{existing}` is no bucket's name"), "write the name alone"));
-    }
-}
-
-/// The bucket of this spec, where it is of a store that is no site's and says itself where that is.
-fn placed(fields: &Fields) -> Option<&Address> {
-    store_keys::placed(fields.get("bucket").and_then(Value::as_map)?)
 }
 
 impl Kind for BucketMount {
@@ -122,16 +91,12 @@ impl Kind for BucketMount {
     }
 
     fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
-        // The rules that all S3 stores share; Swift's own names may have more.
-        if let Some(bucket) = fields.get("bucket").and_then(Value::as_map) {
-            check_bucket(bucket, mistakes);
-        }
+        store_keys::check_bucket(["bucket", "credential"], fields, mistakes);
         if let Some(credential) = fields.get("credential").and_then(Value::as_map) {
-            store_keys::check(credential, placed(fields).is_some(), mistakes);
             let lent = credential.get("profile").and_then(Value::as_map);
             if lent.is_some_and(|keys| keys.contains_key("session_token")) {
                 let help = "a mount outlives them: name a profile with keys of its own";
-                mistakes.push(mistake("credential", "the keys of this profile are lent for a time", help));
+                mistakes.push(Mistake::new("credential", "the keys of this profile are lent for a time", help));
             }
         }
         let Some(Value::Map(mount)) = fields.get_mut("mount") else { return };
@@ -139,23 +104,17 @@ impl Kind for BucketMount {
         for option in mount.get("options").and_then(Value::as_list).unwrap_or_default() {
             if option.as_str().is_some_and(|option| !option.starts_with('-') || option.contains('\n')) {
                 let help = "each is one argument, `--dir-cache-time=1m` or `-onoatime`";
-                mistakes.push(mistake("mount", "an option does not begin with `-`", help));
+                mistakes.push(Mistake::new("mount", "an option does not begin with `-`", help));
             }
         }
     }
 
     fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
-        if let Some(placed) = placed(fields).cloned() {
-            fields.extend(["endpoint", "region"].map(|name| (name.to_owned(), attribute_of(&placed, name))));
+        if let Some(name) = store_keys::open(fields) {
+            fields.insert("bucket_name".to_owned(), name);
         }
-        if let Some(Value::Map(mut bucket)) = fields.remove("bucket") {
-            let name = match store_keys::named(bucket.get("name")) {
-                Some((named, _)) => Some(attribute_of(named, "name")),
-                None => bucket.remove("existing"),
-            };
-            fields.extend(name.map(|name| ("bucket_name".to_owned(), name)));
-        }
-        store_keys::derive(fields);
+        // The tools trust what the server trusts.
+        fields.remove("trusted");
         if let Some(Value::Map(mount)) = fields.remove("mount") {
             fields.extend(mount);
         }

@@ -22,7 +22,6 @@ pub mod random;
 mod tests;
 mod write;
 
-use super::kind::Mistake;
 use super::schema::{Attribute, attribute};
 use crate::cloud::Session;
 use crate::model::{Fields, Value};
@@ -53,8 +52,4 @@ fn place(session: &Session) -> Fields {
 /// The field's text, if it has one.
 fn text<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
     fields.get(name).and_then(Value::as_str)
-}
-
-fn mistake(field: &'static str, message: impl Into<String>, help: &str) -> Mistake {
-    Mistake { field, message: message.into(), help: Some(help.to_owned()) }
 }

@@ -125,6 +125,13 @@ pub struct Mistake {
     pub help: Option<String>,
 }
 
+impl Mistake {
+    /// A mistake, and what to do about it.
+    pub fn new(field: &'static str, message: impl Into<String>, help: &str) -> Self {
+        Self { field, message: message.into(), help: Some(help.to_owned()) }
+    }
+}
+
 /// A change that cannot be made at all, in place or by replacement (shrinking a volume).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -463,6 +470,12 @@ pub trait CloudKind: Kind {
         let all = self.list(session).await?;
         Ok(all.into_iter().filter(|seen| seen.id.0 == name_or_id || seen.name == name_or_id).collect())
     }
+}
+
+/// A field's text, a secret's too; empty where there is none.
+#[must_use]
+pub fn text<'a>(fields: &'a Fields, key: &str) -> &'a str {
+    fields.get(key).and_then(Value::expose).unwrap_or_default()
 }
 
 /// Whether a field says yes.

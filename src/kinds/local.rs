@@ -8,7 +8,7 @@
 //! - [`LocalKind::put`] may be called again after a crash at any moment; doing what is done already is success.
 //! - [`LocalKind::remove`] of what is gone is success.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -69,5 +69,19 @@ pub trait LocalKind: Kind {
     /// What people call what is done with it, where that is neither creating nor deleting.
     fn words(&self) -> Option<&'static GuestWords> {
         None
+    }
+}
+
+/// Where a path of the spec is: `~/…` is below the home folder.
+///
+/// # Errors
+/// That there is none.
+pub fn located(path: &str, home: Option<&Path>) -> Result<PathBuf, LocalError> {
+    match path.strip_prefix("~/") {
+        None => Ok(PathBuf::from(path)),
+        Some(rest) => home.map(|home| home.join(rest)).ok_or_else(|| LocalError {
+            message: format!("{path}: there is no home folder"),
+            hint: Some("set HOME, or write the path from the root".to_owned()),
+        }),
     }
 }

@@ -55,8 +55,8 @@ pub static KINDS: &[&dyn Kind] = &[
     &mount::Mount,
     &bucket_mount::BucketMount,
     &script::Script,
-    &dataset::Dataset,
-    &dataset::DatasetOnServer,
+    &dataset::HERE,
+    &dataset::ON_SERVER,
     &image::Image,
     &flavor::Flavor,
 ];

@@ -160,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_counted_by_thousands_or_by_1024() {
+        assert_eq!((bytes("4096"), bytes("100MiB"), bytes("1.5GB")), (Ok(4096), Ok(100 << 20), Ok(1_500_000_000)));
+        assert_eq!(
+            (bytes("2 K"), bytes("0.5KiB"), bytes("7B"), bytes("4TiB")),
+            (Ok(2000), Ok(512), Ok(7), Ok(4 << 40))
+        );
+        for wrong in ["", "0", "-1", "MiB", "1XB", "1.MiB.", "1,5GB", "9999999999999TiB", "0.1"] {
+            assert!(bytes(wrong).is_err_and(|expected| expected.contains("100MiB")), "{wrong}");
+        }
+    }
+
+    #[test]
     fn durations_add_up() {
         assert_eq!(duration("1h30m"), Ok(5_400));
         assert_eq!(duration("7d"), Ok(604_800));

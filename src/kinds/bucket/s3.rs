@@ -21,7 +21,7 @@ use super::{CORS_ORIGINS, cors_rule, cors_value, destroy, is_ours, lost, seen, s
 use crate::cloud::{CloudError, Service, Session};
 use crate::kinds::kind::{
     Claim, CloudKind, DerivedPart, FieldChange, Found, Kind, Mark, Mistake, OpCx, Place, Refused, Seen, Sides, Update,
-    diff_fields, is_set,
+    diff_fields, is_set, text,
 };
 use crate::kinds::metadata;
 use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type, attribute, field};
@@ -117,6 +117,7 @@ static SCHEMA: Schema = Schema {
             .internal()
             .record()
             .sensitive(),
+        field("trusted", Type::Text, "The certificates, or nothing.").internal().record(),
     ],
     attributes: &[
         attribute("id", "The store's URL and the name.").stable(),
@@ -127,10 +128,6 @@ static SCHEMA: Schema = Schema {
     lookup: false,
     name: NameRule::Required,
 };
-
-fn text<'a>(fields: &'a Fields, name: &str) -> &'a str {
-    fields.get(name).and_then(Value::expose).unwrap_or_default()
-}
 
 /// What a store refused: no site's service is to blame, so the store is named.
 fn told(error: ObjectError) -> CloudError {
@@ -215,7 +212,7 @@ fn open(session: &Session, fields: &Fields) -> Result<Store, CloudError> {
         access_key: text(fields, "access_key").to_owned(),
         secret_key: SecretString::from(text(fields, "secret_key")),
         session_token: some("session_token").map(SecretString::from),
-        trusted: some("cacert").map(String::into_bytes),
+        trusted: some("trusted").map(String::into_bytes),
     };
     Store::s3(&config).map_err(told)
 }
@@ -350,7 +347,7 @@ impl Kind for S3Bucket {
             endpoint.truncate(endpoint.trim_end_matches('/').len());
         }
         if let Some(credential) = fields.get("credential").and_then(Value::as_map) {
-            store_keys::check(credential, true, mistakes);
+            store_keys::check("credential", credential, true, mistakes);
         }
         metadata::check(fields, mistakes);
         for (key, value) in fields.get("metadata").and_then(Value::as_map).into_iter().flatten() {
@@ -370,7 +367,10 @@ impl Kind for S3Bucket {
     }
 
     fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
-        store_keys::derive(fields);
+        store_keys::open(fields);
+        // Whoever refers to it finds one, whether the spec names one or not.
+        let trusted = fields.get("cacert").cloned().unwrap_or_else(|| Value::text(""));
+        fields.insert("trusted".to_owned(), trusted);
         Vec::new()
     }
 
@@ -401,7 +401,7 @@ impl Kind for S3Bucket {
         let mut way = recorded.clone();
         let keys = ["access_key", "secret_key"].map(|name| wanted.get(name).is_some_and(Value::is_known));
         if keys == [true, true] && wanted.get("endpoint") == recorded.get("endpoint") {
-            for name in ["access_key", "secret_key", "session_token", "region", "cacert"] {
+            for name in ["access_key", "secret_key", "session_token", "region", "trusted"] {
                 match wanted.get(name).filter(|value| value.is_known()) {
                     Some(value) => way.insert(name.to_owned(), value.clone()),
                     None => way.remove(name),

@@ -21,7 +21,7 @@ use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type, attribute, fi
 use crate::model::{Address, Fields, Json, RemoteId, Stamp, Value};
 
 use super::write::{self, SIGN_IN, WRITE};
-use super::{PLACE, TYPES, mistake, place, text};
+use super::{PLACE, TYPES, place, text};
 
 /// An application credential.
 pub struct ApplicationCredential;
@@ -149,14 +149,14 @@ fn check_renewal(fields: &Fields, mistakes: &mut Vec<Mistake>) {
     let Some(ahead) = fields.get("renew_before").and_then(Value::as_int) else { return };
     let help = "write how long each one lives: `expires: 90d`";
     match fields.get("expires") {
-        None => mistakes.push(mistake("renew_before", "it never ends, so there is nothing to renew", help)),
+        None => mistakes.push(Mistake::new("renew_before", "it never ends, so there is nothing to renew", help)),
         Some(Value::String(at)) => {
             let message = format!("another one would end {at} too, so it cannot be renewed");
-            mistakes.push(mistake("renew_before", message, help));
+            mistakes.push(Mistake::new("renew_before", message, help));
         }
         Some(Value::Int(span)) if *span <= ahead => {
             let help = "make `renew_before` shorter than `expires`";
-            mistakes.push(mistake("renew_before", "it would be renewed as soon as it is made", help));
+            mistakes.push(Mistake::new("renew_before", "it would be renewed as soon as it is made", help));
         }
         Some(_) => {}
     }
@@ -179,20 +179,20 @@ impl Kind for ApplicationCredential {
         write::check(fields, &SIGN_IN, mistakes);
         check_renewal(fields, mistakes);
         if text(fields, "description").is_some_and(|description| description.contains("[anole/")) {
-            mistakes.push(mistake("description", "`[anole/` is anole's own mark", "leave it out"));
+            mistakes.push(Mistake::new("description", "`[anole/` is anole's own mark", "leave it out"));
         }
         for (name, what) in [("roles", "role"), ("access_rules", "rule")] {
             if fields.get(name).and_then(Value::as_list).is_some_and(<[Value]>::is_empty) {
                 let message = format!("a credential without a {what} opens nothing");
                 let field = if name == "roles" { "roles" } else { "access_rules" };
-                mistakes.push(mistake(field, message, "name some, or leave the field out for all"));
+                mistakes.push(Mistake::new(field, message, "name some, or leave the field out for all"));
             }
         }
         for rule in fields.get("access_rules").and_then(Value::as_list).unwrap_or_default() {
             let path = rule.as_map().and_then(|rule| text(rule, "path"));
             if let Some(path) = path.filter(|path| !path.starts_with('/')) {
                 let message = format!("`{path}` is no path of a service");
-                mistakes.push(mistake("access_rules", message, "it begins with `/`: `/v2.1/servers/**`"));
+                mistakes.push(Mistake::new("access_rules", message, "it begins with `/`: `/v2.1/servers/**`"));
             }
         }
     }

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 
 use crate::credential_file::{Keys, Section, Unmergeable, render};
 use crate::kinds::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields};
-use crate::kinds::local::{LocalCx, LocalError, LocalKind};
+use crate::kinds::local::{LocalCx, LocalError, LocalKind, located};
 use crate::kinds::look::{LookCx, Looker};
 use crate::kinds::schema::{NameRule, Schema, Type, attribute, field};
 use crate::model::{Fields, Value};
@@ -50,17 +50,6 @@ static SCHEMA: Schema = Schema {
     lookup: false,
     name: NameRule::None,
 };
-
-/// Where a path of the spec is.
-fn located(path: &str, home: Option<&Path>) -> Result<PathBuf, LocalError> {
-    match path.strip_prefix("~/") {
-        None => Ok(PathBuf::from(path)),
-        Some(rest) => home.map(|home| home.join(rest)).ok_or_else(|| LocalError {
-            message: format!("{path}: there is no home folder"),
-            hint: Some("set HOME, or write the path from the root".to_owned()),
-        }),
-    }
-}
 
 /// The files, as the spec writes their paths, with their sections. A key whose text is lost is an empty one: its section
 /// can still be taken out.

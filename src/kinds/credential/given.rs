@@ -11,7 +11,7 @@ use crate::kinds::store_keys;
 use crate::model::{Address, Fields, Value};
 
 use super::write::{self, KEYS, WRITE};
-use super::{mistake, place, text};
+use super::{place, text};
 
 /// Keys of the environment.
 pub struct GivenCredential;
@@ -75,7 +75,7 @@ impl Kind for GivenCredential {
         for key in keys.values().filter_map(Value::expose) {
             if key.contains(|char: char| char.is_control() || char.is_whitespace()) {
                 let help = "it is one word, without blanks or line ends";
-                mistakes.push(mistake("from_env", "what one of the variables holds is no key", help));
+                mistakes.push(Mistake::new("from_env", "what one of the variables holds is no key", help));
             }
         }
     }

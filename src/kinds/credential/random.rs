@@ -9,7 +9,6 @@ use crate::kinds::local::{LocalCx, LocalError, LocalKind};
 use crate::kinds::schema::{Literal, NameRule, Schema, Type, attribute, field};
 use crate::model::{Address, Fields, Value};
 
-use super::mistake;
 use super::write::{self, VALUE, WRITE};
 
 /// A random secret.
@@ -64,13 +63,13 @@ impl Kind for RandomSecret {
         chars.sort_unstable();
         chars.dedup();
         if chars.len() < 2 || chars.len() != alphabet.chars().count() || chars.len() > 256 {
-            mistakes.push(mistake(
+            mistakes.push(Mistake::new(
                 "alphabet",
                 "an alphabet has 2 to 256 characters, each once",
                 "such as `0123456789abcdef`",
             ));
         } else if chars.iter().any(|char| char.is_control()) {
-            mistakes.push(mistake(
+            mistakes.push(Mistake::new(
                 "alphabet",
                 "there is a control character in it",
                 "use characters that can be printed",

@@ -7,7 +7,7 @@ use crate::kinds::kind::{DerivedPart, Mistake};
 use crate::kinds::schema::{Field, Literal, RefChange, RefType, Type, field};
 use crate::model::{Address, Fields, Part, Reference, Target, Template, Value};
 
-use super::{mistake, text};
+use super::text;
 
 const PATH: &str = "The file, from the root or from the home folder, `~/`; made if it is not there.";
 const SETTINGS: &str = "More settings, or others in place of the usual ones.";
@@ -133,27 +133,27 @@ pub(super) fn check(fields: &Fields, writable: &Writable, mistakes: &mut Vec<Mis
     for entry in entries {
         let Some((form, fields)) = form(entry) else {
             let message = "an entry of `write` is one form with its settings";
-            mistakes.push(mistake("write", message, "such as `- rclone: { remote: chi }`"));
+            mistakes.push(Mistake::new("write", message, "such as `- rclone: { remote: chi }`"));
             continue;
         };
         if !writable.forms.contains(&form) {
             let message = format!("such a credential cannot be written as `{form}`");
-            mistakes.push(mistake("write", message, &format!("it can be as `{}`", writable.forms.join("`, `"))));
+            mistakes.push(Mistake::new("write", message, &format!("it can be as `{}`", writable.forms.join("`, `"))));
         }
         for path in ["path", "config"].into_iter().filter_map(|key| text(fields, key)) {
             let is_whole = path.starts_with('/') || path.starts_with("~/");
             if !is_whole || path.ends_with('/') || path.contains(char::is_control) {
                 let message = format!("`{path}` is no path from the root or from the home folder");
-                mistakes.push(mistake("write", message, "write it as `~/.config/rclone/rclone.conf`"));
+                mistakes.push(Mistake::new("write", message, "write it as `~/.config/rclone/rclone.conf`"));
             }
         }
         let name = name(form, fields);
         if name.contains(|char: char| char.is_control() || "[]:'\"#".contains(char)) || name.trim() != name {
             let message = format!("`{name}` is no name that its file can hold");
-            mistakes.push(mistake("write", message, "use letters, digits, `_` and `-`"));
+            mistakes.push(Mistake::new("write", message, "use letters, digits, `_` and `-`"));
         }
         if form == "env" && writable.attributes.contains(&"value") && name.is_empty() {
-            mistakes.push(mistake(
+            mistakes.push(Mistake::new(
                 "write",
                 "`env` does not say which variable holds the secret",
                 "add `variable: PASSWORD`",
@@ -161,7 +161,7 @@ pub(super) fn check(fields: &Fields, writable: &Writable, mistakes: &mut Vec<Mis
         }
         let part = part(form, fields);
         if seen.contains(&part) {
-            mistakes.push(mistake("write", "the same is written twice into one file", "remove one of the two"));
+            mistakes.push(Mistake::new("write", "the same is written twice into one file", "remove one of the two"));
         }
         seen.push(part);
     }

@@ -3,17 +3,17 @@
 //! Everything that a spec says of a transform is the JSON of [`crate::dataset::Job`] by its names; here sources get their
 //! keys, and downloads the digests that were recorded. Pure.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::{RECORDED, text};
+use super::RECORDED;
 use crate::dataset::delivery::{Delivery, Keys, Load};
 use crate::dataset::job::{Hidden, Origin};
 use crate::dataset::recipe;
 use crate::dataset::{Job, Recorded, Transform};
-use crate::kinds::kind::is_set;
+use crate::kinds::kind::{is_set, text};
 use crate::model::{Fields, Value};
 
 /// Which staging folder is meant.
@@ -28,22 +28,26 @@ pub(super) enum Staged<'a> {
 /// Why fields are no delivery: what is wrong, for people.
 pub(super) type Wrong = String;
 
-/// What a dataset is made of, and where it goes. `staging` finds a dataset's folder by what the spec says, and its name.
-pub(super) fn delivery(
-    fields: &Fields,
-    recorded: &Fields,
-    staging: impl Fn(Staged<'_>) -> Result<PathBuf, Wrong>,
-) -> Result<Delivery, Wrong> {
-    let mut job = job(fields, &staging)?;
+/// What the fields do not say.
+pub(super) struct Around<'a> {
+    /// Where a staging folder is.
+    pub(super) staging: &'a (dyn Fn(Staged<'_>) -> Result<PathBuf, Wrong> + Sync),
+    /// The certificates that the site's configuration trusts, for stores of which nothing else says which.
+    pub(super) trusted: Option<String>,
+}
+
+/// What a dataset is made of, and where it goes.
+pub(super) fn delivery(fields: &Fields, recorded: &Fields, around: &Around<'_>) -> Result<Delivery, Wrong> {
+    let mut job = job(fields, around)?;
     if let Some(recorded) = recorded_of(recorded) {
         remember(&mut job, &recorded);
     }
     let transfers = fields.get("transfers").and_then(Value::as_int).and_then(|number| usize::try_from(number).ok());
     Ok(Delivery {
         job,
-        staging: staging(own_staging(fields))?,
+        staging: (around.staging)(own_staging(fields))?,
         load: Load {
-            store: keys(fields)?,
+            store: keys(fields, around.trusted.as_deref())?,
             bucket: text(fields, "bucket").to_owned(),
             prefix: text(fields, "prefix").trim_matches('/').to_owned(),
             transfers: transfers.unwrap_or(1),
@@ -68,13 +72,13 @@ pub(super) fn recorded_of(attributes: &Fields) -> Option<Recorded> {
 }
 
 /// From sources to objects.
-pub(super) fn job(fields: &Fields, staging: &dyn Fn(Staged<'_>) -> Result<PathBuf, Wrong>) -> Result<Job, Wrong> {
+pub(super) fn job(fields: &Fields, around: &Around<'_>) -> Result<Job, Wrong> {
     let list = |name: &str| fields.get(name).and_then(Value::as_list).unwrap_or_default();
     let none = Fields::new();
     let mut sources = Vec::new();
     for (at, source) in list("sources").iter().filter_map(Value::as_map).enumerate() {
         let beside = |name: &str| list(name).get(at).and_then(Value::as_map).unwrap_or(&none);
-        let from = origin(source, beside("source_keys"), beside("read_from"), staging)?;
+        let from = origin(source, beside("source_keys"), beside("read_from"), around)?;
         let mut whole = json!({ "from": from });
         for key in ["into", "strip"] {
             if let Some(value) = source.get(key) {
@@ -102,12 +106,7 @@ pub(super) fn transform(value: &Value) -> Result<(), Wrong> {
     crate::dataset::check_transform(&transform).map_err(|error| error.message)
 }
 
-fn origin(
-    source: &Fields,
-    keys_of: &Fields,
-    read_from: &Fields,
-    staging: &dyn Fn(Staged<'_>) -> Result<PathBuf, Wrong>,
-) -> Result<Json, Wrong> {
+fn origin(source: &Fields, keys_of: &Fields, read_from: &Fields, around: &Around<'_>) -> Result<Json, Wrong> {
     if source.contains_key("url") {
         let mut url = json!({});
         for key in ["url", "mirrors", "sha256", "size"] {
@@ -122,30 +121,38 @@ fn origin(
     }
     if source.contains_key("dataset") {
         // Its folder is told by its name where the spec names none.
-        let (place, name) = (text(read_from, "staging_at"), text(source, "dataset"));
-        let folder = if place.is_empty() { staging(Staged::Of(name)) } else { staging(Staged::At(place)) }?;
-        return Ok(json!({ "dataset": { "job": job(read_from, staging)?, "staging": folder } }));
+        let staged = match own_staging(read_from) {
+            Staged::Of(_) => Staged::Of(text(source, "dataset")),
+            at => at,
+        };
+        let folder = (around.staging)(staged)?;
+        return Ok(json!({ "dataset": { "job": job(read_from, around)?, "staging": folder } }));
     }
-    let keys = keys(keys_of)?;
+    let keys = keys(keys_of, around.trusted.as_deref())?;
     // The store's address stands for it, whoever's keys open it.
     let site = keys.as_ref().map(|keys| keys.endpoint.to_string()).unwrap_or_default();
     let (bucket, prefix) = (text(source, "bucket"), text(source, "prefix"));
     Ok(json!({ "bucket": { "store": keys, "site": site, "bucket": bucket, "prefix": prefix } }))
 }
 
-/// A store by S3, where the fields have keys.
-pub(super) fn keys(fields: &Fields) -> Result<Option<Keys>, Wrong> {
+/// A store by S3, where the fields have keys. Keys whose text is lost open nothing, and are said to be lost.
+pub(super) fn keys(fields: &Fields, trusted: Option<&str>) -> Result<Option<Keys>, Wrong> {
     let endpoint = text(fields, "endpoint");
     if endpoint.is_empty() {
         return Ok(None);
     }
+    if ["access_key", "secret_key"].into_iter().any(|name| text(fields, name).is_empty()) {
+        return Err(format!("the keys of {endpoint} are not at hand any more"));
+    }
+    let some = |name: &str| Some(text(fields, name)).filter(|text| !text.is_empty());
     let url = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     Ok(Some(Keys {
         endpoint: url.ok_or_else(|| format!("`{endpoint}` is no store's URL"))?,
         region: text(fields, "region").to_owned(),
         access_key: Hidden(text(fields, "access_key").to_owned()),
         secret_key: Hidden(text(fields, "secret_key").to_owned()),
-        trusted: None,
+        session_token: some("session_token").map(|token| Hidden(token.to_owned())),
+        trusted: some("trusted").or(trusted).map(str::to_owned),
     }))
 }
 
@@ -170,13 +177,5 @@ fn plain(value: &Value) -> Json {
         }
         Value::Secret(secret) => secret.expose().map_or(Json::Null, Json::from),
         other => other.to_plain().unwrap_or(Json::Null),
-    }
-}
-
-/// A folder of this machine that is the user's own: `~/…` is below the home folder.
-pub(super) fn located(path: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
-    match path.strip_prefix("~/") {
-        None => Ok(PathBuf::from(path)),
-        Some(rest) => home.map(|home| home.join(rest)).ok_or_else(|| format!("{path}: there is no home folder")),
     }
 }

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::delivery::{Staged, delivery, keys, located};
-use super::look::Look;
-use super::table::LOCAL;
-use super::{RECORDED, WHOLE, location, text};
+use super::delivery::{Around, Staged, delivery, keys};
+use super::{Dataset, RECORDED, WHOLE, WORDS, location};
 use crate::cloud::Session;
 use crate::dataset::delivery::{Delivered, deliver};
 use crate::dataset::gauge::Gauge;
@@ -20,84 +18,27 @@ use crate::dataset::{Job, Staging, Watch};
 use crate::embedded::keeper;
 use crate::embedded::serve::NOWHERE;
 use crate::kinds::guest::GuestWords;
-use crate::kinds::kind::{DerivedPart, Kind, Mistake, Place, Seen, is_set};
-use crate::kinds::local::{LocalCx, LocalError, LocalKind};
-use crate::kinds::look::Looker;
-use crate::kinds::schema::Schema;
+use crate::kinds::kind::{is_set, text};
+use crate::kinds::local::{LocalCx, LocalError, LocalKind, located};
 use crate::model::{Address, Fields, Value};
 use crate::object::{ObjectError, Store};
 
-/// A dataset that is made here.
-pub struct Dataset;
-
 /// How often it is told how far it is.
 const EVERY: Duration = Duration::from_millis(250);
-
-/// What is said of datasets.
-pub(super) static WORDS: GuestWords = GuestWords {
-    make: "load",
-    again: "load again",
-    unmake: "delete",
-    making: "loading",
-    made: "loaded",
-    unmaking: "removing",
-    unmade: "removed",
-    forget: "forget, leave its objects in the bucket",
-    change: ("load again", "loading", "loaded"),
-};
-
-impl Kind for Dataset {
-    fn schema(&self) -> &'static Schema {
-        &LOCAL
-    }
-
-    fn place(&self) -> Place {
-        Place::Local(&Dataset)
-    }
-
-    fn looker(&self) -> Option<&'static dyn Looker> {
-        Some(&Look { here: true })
-    }
-
-    /// The sign-in that opens its bucket is that of the bucket's site.
-    fn stands_with(&self) -> Option<&'static str> {
-        Some("bucket")
-    }
-
-    fn check(&self, fields: &mut Fields, mistakes: &mut Vec<Mistake>) {
-        super::check(fields, mistakes);
-    }
-
-    fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
-        super::derive(fields);
-        Vec::new()
-    }
-
-    fn occupies(&self, fields: &Fields) -> Option<String> {
-        super::occupies(fields)
-    }
-
-    fn complete(&self, applied: &Fields, attrs: &mut Fields) {
-        super::complete(applied, attrs);
-    }
-
-    fn data_loss(&self, live: &Seen) -> Option<String> {
-        super::data_loss(live)
-    }
-}
 
 #[async_trait]
 impl LocalKind for Dataset {
     async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
         let wrong = |message| LocalError { message, hint: None };
         let own = |staged: Staged<'_>| staging(staged, cx.home, (cx.lineage, cx.address));
-        let mut delivery = delivery(want, cx.recorded, own).map_err(wrong)?;
+        let around = Around { staging: &own, trusted: trusted(cx.session).map_err(wrong)? };
+        let mut delivery = delivery(want, cx.recorded, &around).map_err(wrong)?;
         within_process(cx.session, &mut delivery.job);
         if let Some(other) = stood_in_for(cx.session, want) {
             (cx.say)(format!("the embedded cloud's own store stands in for {other}"));
         }
         delivery.load.verify |= cx.verify;
-        let store = store(cx.session, want).map_err(|error| refused(&error))?;
+        let store = store(cx.session, want)?;
         let gauge = Arc::new(Gauge::default());
         let watch: Arc<dyn Watch> = Arc::clone(&gauge) as Arc<dyn Watch>;
         let work = deliver(&delivery, &store, &watch);
@@ -128,9 +69,7 @@ impl LocalKind for Dataset {
         {
             staging.remove().map_err(|error| LocalError { message: error.message, hint: error.hint })?;
         }
-        remove(cx.session, applied)
-            .await
-            .map_err(|error| LocalError { message: error.to_string(), hint: error.hint().map(str::to_owned) })
+        remove(cx.session, applied).await
     }
 
     fn words(&self) -> Option<&'static GuestWords> {
@@ -146,17 +85,18 @@ pub(super) fn staging(
 ) -> Result<PathBuf, String> {
     let own = own.to_string();
     let name = match staged {
-        Staged::At(path) => return located(path, home),
+        Staged::At(path) => return located(path, home).map_err(|error| error.message),
         Staged::Of("") => own.trim_start_matches("datasets."),
         Staged::Of(name) => name,
     };
     let lineage: String = lineage.chars().take(8).collect();
-    Ok(located("~/.cache/anole/datasets", home)?.join(format!("{lineage}-{name}")))
+    let cache = located("~/.cache/anole/datasets", home).map_err(|error| error.message)?;
+    Ok(cache.join(format!("{lineage}-{name}")))
 }
 
 /// The store that the site's own stands in for, on a cloud that runs in this process: nothing of a rehearsal is real.
 fn stood_in_for(session: &Session, fields: &Fields) -> Option<String> {
-    let keys = keys(fields).ok().flatten().filter(|_| session.is_in_process())?;
+    let keys = keys(fields, None).ok().flatten().filter(|_| session.is_in_process())?;
     let is_own = keys.endpoint.host_str() == Some(NOWHERE) || keeper::is_address(&keys.endpoint);
     (!is_own).then(|| keys.endpoint.to_string())
 }
@@ -179,11 +119,28 @@ pub(super) fn within_process(session: &Session, job: &mut Job) {
 }
 
 /// The store that a dataset goes to: by its keys, or by the site's sign-in.
-pub(super) fn store(session: &Session, fields: &Fields) -> Result<Store, ObjectError> {
-    match keys(fields) {
-        Ok(Some(keys)) if !session.is_in_process() || keeper::is_address(&keys.endpoint) => keys.store(),
-        _ => Store::swift(session),
+///
+/// # Errors
+/// That its keys are lost, or that the site has none.
+pub(super) fn store(session: &Session, fields: &Fields) -> Result<Store, LocalError> {
+    let refused = |error: ObjectError| LocalError { message: error.to_string(), hint: error.parts().hint.clone() };
+    let wrong = |message| LocalError {
+        message,
+        hint: Some("bring them back, or apply with those that the store has now".to_owned()),
+    };
+    let trusted = trusted(session).map_err(|message| LocalError { message, hint: None })?;
+    match keys(fields, trusted.as_deref()).map_err(wrong)? {
+        Some(keys) if !session.is_in_process() || keeper::is_address(&keys.endpoint) => keys.store().map_err(refused),
+        _ => Store::swift(session).map_err(refused),
     }
+}
+
+/// The certificates that the site's configuration trusts.
+pub(super) fn trusted(session: &Session) -> Result<Option<String>, String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("cacert {} cannot be read: {error}", path.display()))
+    };
+    session.cacert().map(read).transpose()
 }
 
 /// What was done, in a line.
@@ -191,9 +148,10 @@ pub(super) fn summary(delivered: &Delivered) -> String {
     let Delivered { recorded, report, seconds, requests } = delivered;
     let noun = |count: u64| if count == 1 { "object" } else { "objects" };
     let mut text = format!("{} {}, {}", thousands(recorded.objects), noun(recorded.objects), bytes(recorded.bytes));
-    if report.sent == 0 {
+    if report.sent == 0 && report.copied == 0 {
         text.push_str("; all were there");
-    } else {
+    }
+    if report.sent > 0 {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -207,6 +165,9 @@ pub(super) fn summary(delivered: &Delivered) -> String {
     let counted = |count: u64, one: &str, several: &str| {
         if count == 1 { format!("; 1 {one}") } else { format!("; {} {several}", thousands(count)) }
     };
+    if report.copied > 0 {
+        text.push_str(&counted(report.copied, "copied by the store", "copied by the store"));
+    }
     if report.deleted > 0 {
         text.push_str(&counted(report.deleted, "other deleted", "others deleted"));
     }
@@ -231,7 +192,7 @@ pub(super) fn shown(want: &Fields, delivered: &Delivered) -> Fields {
 }
 
 /// Lets go of what was loaded; its objects go only with `force_destroy`.
-pub(super) async fn remove(session: &Session, applied: &Fields) -> Result<(), LoadError> {
+pub(super) async fn remove(session: &Session, applied: &Fields) -> Result<(), LocalError> {
     if !is_set(applied, "force_destroy") {
         return Ok(());
     }
@@ -242,23 +203,7 @@ pub(super) async fn remove(session: &Session, applied: &Fields) -> Result<(), Lo
     };
     match unload(&place).await {
         Err(LoadError::Store(error)) if error.is_not_found() => Ok(()),
-        other => other.map(drop),
+        Err(error) => Err(LocalError { message: error.to_string(), hint: error.hint().map(str::to_owned) }),
+        Ok(_) => Ok(()),
     }
-}
-
-fn refused(error: &ObjectError) -> LocalError {
-    LocalError { message: error.to_string(), hint: error.parts().hint.clone() }
-}
-
-/// What deleting it loses.
-pub(super) fn lost(live: &Fields) -> Option<String> {
-    let number = |key: &str| {
-        let number = live.get(key).and_then(Value::as_int);
-        number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
-    };
-    let objects = number("objects");
-    (is_set(live, "force_destroy") && objects > 0).then(|| {
-        let noun = if objects == 1 { "object" } else { "objects" };
-        format!("{} {noun} of {}, {} in all", thousands(objects), text(live, "location"), bytes(number("bytes")))
-    })
 }

@@ -8,24 +8,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::delivery::{Staged, job, own_staging, recorded_of};
-use super::here::{staging, store, within_process};
-use super::{WHOLE, text};
+use super::delivery::{Around, Staged, job, own_staging, recorded_of};
+use super::here::{staging, store, trusted, within_process};
+use super::{Dataset, WHOLE};
 use crate::dataset::load::{Audit, LoadError, Place, Reading, audit};
 use crate::dataset::text::thousands;
 use crate::dataset::{
     Difference, Job, Manifest, Origin, Progress, Recorded, Source, Staging, Stores, Transform, Watch, prepare, source,
 };
+use crate::kinds::kind::text;
 use crate::kinds::look::{LookCx, Looker};
 use crate::model::{Fields, Value};
 
-/// Looks at datasets; `here` are those whose local files are this machine's.
-pub(super) struct Look {
-    pub(super) here: bool,
-}
-
 #[async_trait]
-impl Looker for Look {
+impl Looker for Dataset {
     async fn look(&self, cx: &LookCx<'_>, applied: &Fields, attributes: &Fields) -> Result<Fields, String> {
         let Some(recorded) = recorded_of(attributes) else { return Ok(Fields::new()) };
         let place = Place {
@@ -36,7 +32,7 @@ impl Looker for Look {
         let reading = if cx.verify { Reading::Back } else { Reading::Tags };
         let content = match audit(&place, reading).await {
             Ok(audit) => match described(&audit, &recorded, text(applied, "extra_objects") == "delete") {
-                content if content == WHOLE && self.here => {
+                content if content == WHOLE && !self.on_server => {
                     others(applied, &recorded, audit.manifest, cx).await.unwrap_or(content)
                 }
                 content => content,
@@ -52,7 +48,8 @@ impl Looker for Look {
 /// (another machine, a disk that is not mounted), the bucket is all there is to go by.
 async fn others(applied: &Fields, recorded: &Recorded, manifest: Option<Manifest>, cx: &LookCx<'_>) -> Option<String> {
     let own = |staged: Staged<'_>| staging(staged, cx.home, (cx.lineage, cx.address));
-    let mut job = job(applied, &own).ok()?;
+    let around = Around { staging: &own, trusted: trusted(cx.session).ok()? };
+    let mut job = job(applied, &around).ok()?;
     within_process(cx.session, &mut job);
     let stores = Stores::default().with("", store(cx.session, applied).ok()?);
     let mut now = Vec::with_capacity(job.sources.len());

@@ -4,31 +4,11 @@
 //! JSON. Where the dataset is made here, a path is one of this machine; on a server it is one of the server.
 
 use crate::kinds::schema::{Attribute, Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
-
-/// Any name does for stores whose regions have none of their own.
-const REGION: &str = "us-east-1";
+use crate::kinds::store_keys::{BUCKET, CREDENTIAL};
 
 /// How many requests that carry data are under way at a time, if the spec says nothing. A Ceph gateway takes small objects a
 /// fifth faster from 64 than from 32, and no faster from more; what is in memory is bounded by itself.
 const TRANSFERS: i64 = 64;
-
-static EXISTING_KEYS: &[Field] = &[
-    field("endpoint", Type::Text, "Where the store speaks S3: `https://chi.tacc.chameleoncloud.org:7480`.").required(),
-    field("access_key", Type::Text, "The id of a key that is there already.").required().sensitive(),
-    field("secret_key", Type::Text, "The key itself.").required().sensitive(),
-    field("region", Type::Text, "The region that requests are signed for.").default(Literal::Str(REGION)),
-];
-
-static BUCKET: &[Field] = &[
-    field("name", Type::Ref(RefType::new("bucket", RefChange::Order)), "A bucket of this spec.").ignore(),
-    field("existing", Type::Text, "The name of another, in its store.").ignore(),
-];
-
-static CREDENTIAL: &[Field] = &[
-    field("name", Type::Ref(RefType::new("ec2_credential", RefChange::Order)), "A credential of this spec, with keys.")
-        .ignore(),
-    field("existing", Type::Struct(EXISTING_KEYS), "Keys that are there already.").ignore(),
-];
 
 /// The fields of a source; `path` is a path of the machine on which it is read.
 const fn source(path: Type) -> [Field; 11] {
@@ -167,7 +147,7 @@ static LOAD: &[Field] = &[
 ];
 
 /// The fields of a dataset; `sources` is the table of one source.
-const fn fields(source: &'static Type, sources: &'static Type, staging: Type, server: Field) -> [Field; 22] {
+const fn fields(source: &'static Type, sources: &'static Type, staging: Type, server: Field) -> [Field; 24] {
     [
         field("source", *source, "Where the data comes from; in short, its URL.").ignore(),
         field("sources", Type::List(sources), "Several of them, whose files lie together."),
@@ -190,6 +170,11 @@ const fn fields(source: &'static Type, sources: &'static Type, staging: Type, se
         field("region", Type::Text, "The region that requests are signed for.").internal().record(),
         field("access_key", Type::Text, "The key's id.").internal().record().sensitive(),
         field("secret_key", Type::Text, "The key.").internal().record().sensitive(),
+        field("session_token", Type::Text, "The token of keys that are lent for a time.")
+            .internal()
+            .record()
+            .sensitive(),
+        field("trusted", Type::Text, "Certificates to trust besides those of the system.").internal().record(),
         field("transfers", Type::Int(1, 256), "How many requests that carry data are under way at a time.")
             .derived()
             .record(),
@@ -217,8 +202,8 @@ const SERVER: Field = field(
     "The server on which it is made, beside the data; here if not said.",
 );
 
-static HERE: [Field; 22] = fields(&ONE_HERE, &ONE_HERE, Type::LocalPath, SERVER);
-static THERE: [Field; 22] = fields(&ONE_THERE, &ONE_THERE, Type::Text, SERVER);
+static HERE: [Field; 24] = fields(&ONE_HERE, &ONE_HERE, Type::LocalPath, SERVER);
+static THERE: [Field; 24] = fields(&ONE_THERE, &ONE_THERE, Type::Text, SERVER);
 
 static ATTRIBUTES: &[Attribute] = &[
     attribute("id", "Its id in the state."),

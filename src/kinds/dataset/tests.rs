@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::delivery::{Staged, delivery, job};
+use super::delivery::{Around, Staged, delivery, job, keys};
 use super::{RECORDED, here};
 use crate::dataset::delivery::Delivered;
 use crate::dataset::job::Origin;
 use crate::dataset::{Recorded, Sha256, recipe};
-use crate::model::Fields;
+use crate::model::{Fields, Value};
 use crate::plan::tests::kit::{desired, resolved};
 
 const BUCKET: &str = "load: { bucket: { existing: food11 }, prefix: Food-11 }";
@@ -30,6 +30,8 @@ fn mistakes(block: &str) -> String {
     resolved(&spec(block)).unwrap_err()
 }
 
+const AROUND: Around<'_> = Around { staging: &at, trusted: None };
+
 fn at(staged: Staged<'_>) -> Result<PathBuf, String> {
     Ok(match staged {
         Staged::At(path) => path.into(),
@@ -47,7 +49,7 @@ fn a_block_becomes_a_job() {
          - webdataset: {{ samples: 1000, series: 1, label: {{ pattern: \"class_(\\\\d+)/\" }} }}\n\
          staging: /mnt/block/stage\n{BUCKET}"
     ));
-    let delivery = delivery(&fields, &Fields::new(), at).unwrap();
+    let delivery = delivery(&fields, &Fields::new(), &AROUND).unwrap();
     insta::assert_snapshot!(pretty(&delivery), @r#"
     {
       "job": {
@@ -109,7 +111,7 @@ fn a_split_and_a_program_become_jobs_too() {
     let command = "command: { run: \"cp -r $SRC/. $OUT/${x}\", needs: [python3], timeout: 2h, env: { A: b } }";
     let fields =
         fields(&format!("source: {{ path: /data }}\nextract: none\ntransform:\n- {split}\n- {command}\n{BUCKET}"));
-    insta::assert_snapshot!(pretty(&job(&fields, &at).unwrap()), @r#"
+    insta::assert_snapshot!(pretty(&job(&fields, &AROUND).unwrap()), @r#"
     {
       "sources": [
         {
@@ -169,10 +171,36 @@ fn a_split_and_a_program_become_jobs_too() {
 }
 
 #[test]
+fn keys_come_of_a_credential_a_profile_or_the_bucket_itself() {
+    let placed = "buckets:\n  cos: { endpoint: \"https://s3.example\", name: lake, credential: { existing: { access_key: AK, secret_key: \
+                  SK, region: eu-de } } }\ndatasets:\n  d:\n    source: { path: /data }\n    load: { bucket: cos }\n";
+    let desired = desired(placed);
+    let fields = &desired.resources.values().find(|resource| resource.kind == "dataset").unwrap().fields;
+    for name in ["bucket", "endpoint", "region", "access_key", "secret_key", "trusted"] {
+        let Value::Template(template) = &fields[name] else { panic!("{name}: {:?}", fields[name]) };
+        assert!(template.to_string().starts_with("${buckets.cos."), "{template}");
+    }
+    let text = |name: &str, text: &str| (name.to_owned(), Value::text(text));
+    let mut fields = Fields::from([text("endpoint", "https://s3.example"), text("region", "eu-de")]);
+    assert_eq!(keys(&fields, None).unwrap_err(), "the keys of https://s3.example are not at hand any more");
+    fields.extend([
+        text("access_key", "AK"),
+        text("secret_key", "SK"),
+        text("session_token", "T"),
+        text("trusted", ""),
+    ]);
+    let opened = keys(&fields, Some("the site's")).unwrap().unwrap();
+    assert_eq!((opened.session_token.unwrap().0.as_str(), opened.trusted.as_deref()), ("T", Some("the site's")));
+    fields.extend([text("trusted", "its own")]);
+    assert_eq!(keys(&fields, Some("the site's")).unwrap().unwrap().trusted.as_deref(), Some("its own"));
+    assert_eq!(keys(&Fields::new(), None).unwrap(), None);
+}
+
+#[test]
 fn what_a_download_was_holds_as_long_as_it_is_described_alike() {
     let block = |url: &str| format!("source: \"{url}\"\n{BUCKET}");
     let first = fields(&block("https://example.org/a.zip"));
-    let job = job(&first, &at).unwrap();
+    let job = job(&first, &AROUND).unwrap();
     let sha256 = Sha256::of(b"a");
     let seen = recipe::SourceSeen { what: "a.zip".into(), sha256: Some(sha256), fingerprint: None };
     let recorded = Recorded { recipe: recipe::recipe(&job), sources: vec![seen], objects: 7, bytes: 70 };
@@ -180,7 +208,7 @@ fn what_a_download_was_holds_as_long_as_it_is_described_alike() {
     let attributes = here::shown(&first, &delivered);
     assert!(attributes.contains_key(RECORDED));
     let recorded = |block: &str| {
-        let job = delivery(&fields(block), &attributes, at).unwrap().job;
+        let job = delivery(&fields(block), &attributes, &AROUND).unwrap().job;
         let Origin::Url(download) = &job.sources[0].from else { panic!("{job:?}") };
         download.recorded
     };
@@ -190,13 +218,14 @@ fn what_a_download_was_holds_as_long_as_it_is_described_alike() {
         report: crate::dataset::load::Report {
             wanted: 7,
             sent: 2,
+            copied: 4,
             sent_bytes: 3 << 20,
             deleted: 1,
             ..Default::default()
         },
         ..delivered
     });
-    insta::assert_snapshot!(summary, @"7 objects, 70 bytes; 2 sent (3.0 MiB) in 1.0 s, 3.0 MiB/s; 1 other deleted; 1 request");
+    insta::assert_snapshot!(summary, @"7 objects, 70 bytes; 2 sent (3.0 MiB) in 1.0 s, 3.0 MiB/s; 4 copied by the store; 1 other deleted; 1 request");
 }
 
 #[test]
@@ -244,8 +273,6 @@ fn mistakes_are_told_where_they_are() {
     = help: each item is one of class_folders, split, webdataset, command: `- class_folders: { … }`
     error[bad-value]: `a/../b` can be no dataset's prefix
     = help: a prefix is such as `Food-11`; what is below it is the dataset
-    error[missing-field]: this needs `endpoint`
-    = help: `endpoint`: Where the store speaks S3: `https://chi.tacc.chameleoncloud.org:7480`.
     error[missing-field]: this needs `access_key`
     = help: `access_key`: The id of a key that is there already.
     error[missing-field]: this needs `secret_key`
