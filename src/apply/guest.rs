@@ -78,16 +78,17 @@ impl Running<'_> {
     async fn remove_from_guest(&self, kind: &'static dyn GuestKind) -> Result<End, StepError> {
         let record = self.record_of_state()?;
         let session = self.session_of(&record.site)?;
+        let recorded_only = is_recorded_only(&record.attributes);
         let nothing_done =
-            is_recorded_only(&record.attributes) || self.action.recorded_only || !kind.is_undone(&record.applied);
-        if !is_recorded_only(&record.attributes) {
-            kind.remove_elsewhere(&session, &record.applied).await?;
-        }
+            recorded_only || self.action.recorded_only || !kind.is_undone(&record.applied, &record.status);
         if !nothing_done && self.runs(&session, &record).await? {
             let guest = self.reach(&session, &record.applied).await.map_err(out_of_reach)?;
             let _turn = guest.turn().await;
             let cx = (&guest, &session, &record.attributes);
             self.with_cx(cx, async |cx| kind.remove(cx, &record.applied).await).await?;
+        }
+        if !recorded_only {
+            kind.remove_elsewhere(&session, &record.applied).await?;
         }
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)

@@ -32,13 +32,17 @@ pub async fn run(args: DriftArgs, cx: &Context) -> Result<Exit, CliError> {
     let mut planned = engine::plan(&settings, &plain_options()).await.map_err(|error| cx.failed(error))?;
     for action in planned.plan.actions.values_mut() {
         let outside = |reason: &Reason| {
-            matches!(reason, Reason::Drifted { .. } | Reason::Missing | Reason::Failed { .. } | Reason::Interrupted)
+            use Reason::{Differs, Drifted, Failed, Interrupted, Missing};
+            matches!(reason, Drifted { .. } | Differs { .. } | Missing | Failed { .. } | Interrupted)
         };
         if action.reasons.iter().any(outside) {
             let drifted: Vec<String> = action
                 .reasons
                 .iter()
-                .filter_map(|reason| if let Reason::Drifted { field } = reason { Some(field.clone()) } else { None })
+                .filter_map(|reason| match reason {
+                    Reason::Drifted { field } | Reason::Differs { field, .. } => Some(field.clone()),
+                    _ => None,
+                })
                 .collect();
             action.reasons.retain(outside);
             action.changes.retain(|change| drifted.contains(&change.field));

@@ -17,6 +17,7 @@ use crate::cloud::Session;
 use crate::dataset::gauge::Standing;
 use crate::guest::{Facts, Guest, GuestError, Memory, Tell};
 use crate::model::{Address, Fields, RemoteId, Value};
+use crate::state::Status;
 
 /// The field of every such kind that names its server.
 pub const SERVER: &str = "server";
@@ -114,9 +115,10 @@ pub trait GuestKind: Kind {
         Vec::new()
     }
 
-    /// Whether anything is to be done in the guest to be rid of it. If not, the guest is not even reached.
-    fn is_undone(&self, applied: &Fields) -> bool {
-        let _ = applied;
+    /// Whether anything is to be done in the guest to be rid of it, as the state has it. If not, the guest is not even
+    /// reached.
+    fn is_undone(&self, applied: &Fields, status: &Status) -> bool {
+        let _ = (applied, status);
         true
     }
 
@@ -139,7 +141,7 @@ pub trait GuestKind: Kind {
         false
     }
 
-    /// Undoes what is not in the guest. Called before [`GuestKind::remove`], whether the server runs or not.
+    /// Undoes what is not in the guest. Called after [`GuestKind::remove`], whether the server runs or not.
     async fn remove_elsewhere(&self, session: &Session, applied: &Fields) -> Result<(), GuestError> {
         let _ = (session, applied);
         Ok(())

@@ -59,6 +59,8 @@ pub struct Field {
     pub write_only: bool,
     /// Who fills it.
     pub writer: Writer,
+    /// What is said where it is not as it was applied, if that need not be somebody's change outside anole.
+    pub differs: Option<&'static str>,
 }
 
 /// Who fills a field.
@@ -226,6 +228,7 @@ pub const fn field(name: &'static str, ty: Type, doc: &'static str) -> Field {
         sensitive: false,
         write_only: false,
         writer: Writer::Spec,
+        differs: None,
     }
 }
 
@@ -284,6 +287,13 @@ impl Field {
     #[must_use]
     pub const fn record(mut self) -> Self {
         self.change = OnChange::Record;
+        self
+    }
+
+    /// What is said where it is not as it was applied.
+    #[must_use]
+    pub const fn differs(mut self, why: &'static str) -> Self {
+        self.differs = Some(why);
         self
     }
 

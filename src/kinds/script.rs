@@ -16,6 +16,7 @@ use super::kind::{DerivedPart, FieldChange, Kind, Mistake, Place, Refused, Sides
 use super::schema::{Field, Literal, NameRule, RefChange, RefType, Schema, Type, attribute, field};
 use crate::guest::{GuestError, script};
 use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
+use crate::state::Status;
 
 mod check;
 mod job;
@@ -186,7 +187,7 @@ impl GuestKind for Script {
         job::steps(fields)
     }
 
-    fn is_undone(&self, applied: &Fields) -> bool {
+    fn is_undone(&self, applied: &Fields, _: &Status) -> bool {
         !job::undoing(applied).is_empty()
     }
 

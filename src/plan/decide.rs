@@ -304,9 +304,9 @@ impl<'a> Planner<'a> {
         reasons.extend(self.marks.get(address).cloned());
         reasons.extend(self.renewal(case, record, live));
         let forced = !reasons.is_empty();
-        reasons.extend(changes.iter().map(|change| match self.reason(change, &record.applied) {
+        reasons.extend(changes.iter().map(|change| match self.reason(change, &record.applied, case.kind) {
             // Nobody changed what the apply never got to set.
-            Reason::Drifted { .. } if record.status == Status::Accepted => Reason::Interrupted,
+            Reason::Drifted { .. } | Reason::Differs { .. } if record.status == Status::Accepted => Reason::Interrupted,
             reason => reason,
         }));
         let joined = self.joined(case, &live.attrs, &changes);
@@ -371,7 +371,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a field differs: its target is replaced or made anew, the spec changed, or somebody changed it outside.
-    fn reason(&self, change: &FieldChange, applied: &Fields) -> Reason {
+    fn reason(&self, change: &FieldChange, applied: &Fields, kind: &dyn Kind) -> Reason {
         let mut unknown = Vec::new();
         change.after.visit_refs(&mut |reference| {
             if let Target::Resource(address) = &reference.target
@@ -397,7 +397,10 @@ impl<'a> Planner<'a> {
         }
         let field = change.field.clone();
         match applied.get(&field) {
-            Some(applied) if applied.same(&change.after) => Reason::Drifted { field },
+            Some(applied) if applied.same(&change.after) => match kind.schema().field(&field).and_then(|it| it.differs) {
+                Some(why) => Reason::Differs { field, why: why.to_owned() },
+                None => Reason::Drifted { field },
+            },
             _ => Reason::Changed { field },
         }
     }

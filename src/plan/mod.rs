@@ -291,6 +291,13 @@ pub enum Reason {
         /// The field.
         field: String,
     },
+    /// It is not as the last apply left it, for the kind's own reasons.
+    Differs {
+        /// The field.
+        field: String,
+        /// How.
+        why: String,
+    },
     /// Somebody deleted it outside anole.
     Missing,
     /// Its lease ended and took it along.
@@ -396,6 +403,7 @@ impl fmt::Display for Reason {
             Self::New => f.write_str("new"),
             Self::Changed { field } => write!(f, "{field} changed"),
             Self::Drifted { field } => write!(f, "{field} was changed outside anole"),
+            Self::Differs { why, .. } => f.write_str(why),
             Self::Missing => f.write_str("was deleted outside anole"),
             Self::LeaseEnded { lease, at } => write!(f, "lease `{}` ended {at}", lease.name),
             Self::Ended { how } => f.write_str(how),

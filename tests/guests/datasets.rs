@@ -121,6 +121,15 @@ fn a_dataset_is_made_on_a_server_and_found_again() {
     // What fails there is said here.
     lab.env.edit("spec.yaml", "sleep 60;", "echo no such luck >&2; exit 7;");
     lab.env.anole("apply spec.yaml --yes").exits(1).says("no such luck");
+
+    // What goes on of a dataset that is not wanted any more is ended.
+    lab.env.edit("spec.yaml", "echo no such luck >&2; exit 7;", "sleep 600;");
+    let (mut child, ..) = applies_until(&lab, "begun on the server");
+    child.kill().and_then(|()| child.wait()).expect("a child");
+    assert_ne!(goes(), "0", "it goes on");
+    lab.env.write("spec.yaml", &stack(""));
+    lab.env.apply("spec.yaml");
+    assert_eq!(lab.ssh("one", "ls -A .anole/lab/datasets; pgrep -fc '[d]ataset run|[s]leep 600' || true"), "0");
 }
 
 #[test]

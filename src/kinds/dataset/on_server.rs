@@ -13,6 +13,7 @@ use crate::kinds::guest::{GuestCx, GuestKind, GuestWords};
 use crate::kinds::kind::text;
 use crate::kinds::local::{LocalError, located};
 use crate::model::{Address, Fields, RemoteId};
+use crate::state::Status;
 
 /// The staging folder of a dataset on a server: one that the spec names, or one below the log-in user's home folder, which
 /// is where what is relative begins there.
@@ -27,6 +28,11 @@ fn staging(staged: Staged<'_>, stack: &str, own: &Address) -> Result<PathBuf, St
     Ok(home.join(".cache/anole/datasets").join(format!("{stack}-{name}")))
 }
 
+/// What the work on a dataset is known by at its server.
+fn work(cx: &GuestCx<'_>) -> String {
+    format!("{}/datasets/{}", cx.stack, script::name_of(cx.address))
+}
+
 #[async_trait]
 impl GuestKind for Dataset {
     fn id(&self, address: &Address, _: &Fields) -> Option<RemoteId> {
@@ -38,8 +44,9 @@ impl GuestKind for Dataset {
         vec!["copy anole to it, if it is not there".to_owned(), format!("make the dataset and load it into {place}")]
     }
 
-    fn is_undone(&self, _: &Fields) -> bool {
-        false
+    /// What was not seen to end may go on.
+    fn is_undone(&self, _: &Fields, status: &Status) -> bool {
+        *status != Status::Ready
     }
 
     fn words(&self) -> &'static GuestWords {
@@ -61,14 +68,13 @@ impl GuestKind for Dataset {
         let mut delivery = delivery(want, cx.recorded, &around).map_err(GuestError::refused)?;
         delivery.load.verify |= cx.verify;
         let watching = dataset::Watching { tell: cx.tell, progress: cx.progress, stop: cx.stop.clone() };
-        let id = format!("{}/datasets/{}", cx.stack, script::name_of(cx.address));
-        let delivered = dataset::run(cx.guest, &delivery, &id, &watching).await?;
+        let delivered = dataset::run(cx.guest, &delivery, &work(cx), &watching).await?;
         (cx.say)(summary(&delivered));
         Ok(shown(want, &delivered))
     }
 
-    async fn remove(&self, _: &GuestCx<'_>, _: &Fields) -> Result<(), GuestError> {
-        Ok(())
+    async fn remove(&self, cx: &GuestCx<'_>, _: &Fields) -> Result<(), GuestError> {
+        dataset::end(cx.guest, &work(cx)).await
     }
 
     async fn remove_elsewhere(&self, session: &Session, applied: &Fields) -> Result<(), GuestError> {

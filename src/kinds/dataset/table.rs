@@ -181,7 +181,7 @@ const fn fields(source: &'static Type, sources: &'static Type, staging: Type, se
         field("extra_objects", Type::Text, "What becomes of other objects below the prefix.").derived(),
         field("verify", Type::Bool, "Whether every object is read back.").derived().record(),
         field("force_destroy", Type::Bool, "Whether its objects are deleted with it.").derived().record(),
-        field("content", Type::Text, "What is to be in the bucket.").derived(),
+        field("content", Type::Text, "What is to be in the bucket.").derived().differs("source and bucket differ"),
         field("source_keys", Type::List(&Type::Map(&Type::Text)), "The keys of each source's store.")
             .internal()
             .record()
