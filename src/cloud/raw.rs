@@ -27,13 +27,6 @@ pub enum RawBody {
     Empty,
     /// This.
     Bytes(Bytes),
-    /// So many bytes, as they come.
-    Stream {
-        /// How many.
-        length: u64,
-        /// They.
-        stream: BoxStream<'static, io::Result<Bytes>>,
-    },
 }
 
 /// A request, relative to a service's endpoint.

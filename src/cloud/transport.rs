@@ -130,9 +130,6 @@ impl Transport {
                 builder = match request.body {
                     RawBody::Empty => builder,
                     RawBody::Bytes(bytes) => builder.body(bytes),
-                    RawBody::Stream { length, stream } => {
-                        builder.header(header::CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(stream))
-                    }
                 };
                 let answer = builder.send().await.map_err(|error| broken(&host, &error))?;
                 let (status, headers) = (answer.status(), answer.headers().clone());
@@ -224,7 +221,6 @@ async fn stream_in_process(router: Router, url: &Url, raw: RawRequest) -> RawOut
     let (body, length) = match raw.body {
         RawBody::Empty => (Body::empty(), Some(0)),
         RawBody::Bytes(bytes) => (Body::from(bytes.clone()), u64::try_from(bytes.len()).ok()),
-        RawBody::Stream { length, stream } => (Body::from_stream(stream), Some(length)),
     };
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     let mut request = http::Request::builder()

@@ -16,7 +16,8 @@
 //!
 //! Invariants:
 //! - What is sent has the SHA-256 that was wanted, or it is not there: content that changed since its digest was taken
-//!   fails the load. What arrived has the MD5 of what was sent: the store checks it, and its entity tag is compared.
+//!   fails the load. What arrived is what was sent: the store checks it, by S3 by the SHA-256 that the request is signed
+//!   with, by Swift by its MD5; and entity tags that are MD5s are compared, of an object in parts that of the first.
 //! - Nothing outside the prefix is written or deleted, and nothing of another dataset whose prefix lies below this one.
 //! - Extra objects go only after all wanted ones are there.
 //! - What the same store has already, unchanged, the store copies by itself if it may: see [`copy`].
@@ -33,7 +34,7 @@ use tokio::sync::Semaphore;
 use super::content::Object;
 use super::manifest::{Listed, Manifest};
 use super::{Progress, Stage, Watch};
-use crate::object::{Content, ObjectError, ObjectErrorKind, PutOptions, Store, Upload, Victim};
+use crate::object::{ObjectError, ObjectErrorKind, PutOptions, Store, Sum, Upload, Victim};
 
 mod audit;
 mod copy;
@@ -346,11 +347,11 @@ impl Loader {
         if invalid || !seen.complete || seen.manifest.as_deref() != Some(bytes.as_slice()) {
             self.go_on()?;
             let options = PutOptions {
-                md5: Some(send::md5(&bytes)),
+                sum: Some(Sum::Md5(send::md5(&bytes))),
                 content_type: Some("application/json".to_owned()),
                 ..PutOptions::default()
             };
-            self.store.put(&self.bucket, &self.key(MANIFEST), &Content::Bytes(bytes.into()), &options).await?;
+            self.store.put(&self.bucket, &self.key(MANIFEST), &bytes.into(), &options).await?;
         }
         if seen.previous || (invalid && seen.complete) {
             self.store.delete(&self.bucket, &[Victim::object(self.key(PREVIOUS))], 1, &|_| ()).await?;

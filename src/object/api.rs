@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::error::ObjectError;
 use super::types::{
-    BucketEntry, Content, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Upload,
+    BucketEntry, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum, Upload,
     VersionPage, Victim,
 };
 
@@ -22,6 +23,11 @@ pub(super) trait Api: Send + Sync {
     /// Whether a list tells the size and the entity tag of every object. Swift lists those of a large object's manifest.
     fn lists_whole(&self) -> bool {
         true
+    }
+
+    /// Whether it checks what it is sent by its SHA-256; else by its MD5.
+    fn checks_sha256(&self) -> bool {
+        false
     }
 
     /// Whether a refused token has been renewed by the time its refusal is returned.
@@ -55,7 +61,7 @@ pub(super) trait Api: Send + Sync {
     async fn head(&self, bucket: &str, key: &str) -> Outcome<Head>;
 
     /// Writes an object and returns its entity tag.
-    async fn put(&self, bucket: &str, key: &str, content: &Content, options: &PutOptions) -> Outcome<String>;
+    async fn put(&self, bucket: &str, key: &str, content: &Bytes, options: &PutOptions) -> Outcome<String>;
 
     async fn get(&self, bucket: &str, key: &str, range: Option<Range<u64>>) -> Outcome<Download>;
 
@@ -72,7 +78,7 @@ pub(super) trait Api: Send + Sync {
     async fn begin(&self, bucket: &str, key: &str, options: &PutOptions) -> Outcome<Upload>;
 
     /// Sends a part and returns its entity tag.
-    async fn put_part(&self, upload: &Upload, number: u32, content: &Content, md5: [u8; 16]) -> Outcome<String>;
+    async fn put_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String>;
 
     /// The parts that have arrived, in their order.
     async fn parts(&self, upload: &Upload) -> Outcome<Vec<Part>>;

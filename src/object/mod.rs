@@ -39,8 +39,8 @@ pub use region::signing_region;
 pub use retry::RetryPolicy;
 pub use s3::{REGION, S3Config};
 pub use types::{
-    Acl, BucketEntry, Content, CorsRule, Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Settings,
-    SettingsChange, Upload, VersionPage, Victim,
+    Acl, BucketEntry, CorsRule, Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange,
+    Sum, Upload, VersionPage, Victim,
 };
 
 /// How many objects one request deletes at most: S3's limit, and Ceph's for both APIs.
@@ -105,6 +105,12 @@ impl Store {
     #[must_use]
     pub fn place(&self) -> String {
         self.api.place()
+    }
+
+    /// Whether it checks what it is sent by a [`Sum::Sha256`]; else it takes a [`Sum::Md5`].
+    #[must_use]
+    pub fn checks_sha256(&self) -> bool {
+        self.api.checks_sha256()
     }
 
     /// Whether a list tells the size and the entity tag of every object. By Swift it may tell those of a large object's
@@ -255,10 +261,10 @@ impl Store {
     /// Writes an object in one request, and returns its entity tag.
     ///
     /// # Errors
-    /// [`ObjectErrorKind::Mismatch`] where other bytes arrived than [`PutOptions::md5`] says.
-    pub async fn put(&self, bucket: &str, key: &str, content: &Content, options: &PutOptions) -> Outcome<String> {
+    /// [`ObjectErrorKind::Mismatch`] where other bytes arrived than [`PutOptions::sum`] says.
+    pub async fn put(&self, bucket: &str, key: &str, content: &Bytes, options: &PutOptions) -> Outcome<String> {
         let said = format!("PUT {bucket}/{key}");
-        self.again(content.len(), &said, || self.api.put(bucket, key, content, options)).await
+        self.again(content.len() as u64, &said, || self.api.put(bucket, key, content, options)).await
     }
 
     /// Begins to read an object, or a range of its bytes. What breaks later is the reader's to see; a store that falls
@@ -366,9 +372,9 @@ impl Store {
     ///
     /// # Errors
     /// [`ObjectErrorKind::Mismatch`] where other bytes arrived, [`ObjectErrorKind::NotFound`] where the upload is over.
-    pub async fn put_part(&self, upload: &Upload, number: u32, content: &Content, md5: [u8; 16]) -> Outcome<String> {
+    pub async fn put_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String> {
         let said = format!("PUT {}/{} part {number}", upload.bucket, upload.key);
-        self.again(content.len(), &said, || self.api.put_part(upload, number, content, md5)).await
+        self.again(content.len() as u64, &said, || self.api.put_part(upload, number, content, sum)).await
     }
 
     /// The parts that have arrived, in their order.

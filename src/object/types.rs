@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, TryFutureExt as _};
 use jiff::Timestamp;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::ObjectError;
 use crate::model::StringMap;
@@ -75,37 +73,13 @@ pub struct Head {
     pub metadata: StringMap,
 }
 
-/// What is written, in a form that can be sent again.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// These bytes.
-    Bytes(Bytes),
-    /// A piece of a file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Where the piece starts.
-        offset: u64,
-        /// How long it is.
-        length: u64,
-    },
-}
-
-impl Content {
-    /// How many bytes it has.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            Self::File { length, .. } => *length,
-        }
-    }
-
-    /// Whether it has none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+/// A digest of a content that goes along with it, so that the store refuses other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sum {
+    /// S3: what the request is signed with.
+    Sha256([u8; 32]),
+    /// Swift: the entity tag that it is to have. S3 takes it too.
+    Md5([u8; 16]),
 }
 
 /// How an object is written.
@@ -115,8 +89,8 @@ pub struct PutOptions {
     pub content_type: Option<String>,
     /// Metadata to keep with it; keys in lower case.
     pub metadata: StringMap,
-    /// The MD5 of the content: it is sent along, and the store refuses other bytes.
-    pub md5: Option<[u8; 16]>,
+    /// What the store checks the content by, if it is to.
+    pub sum: Option<Sum>,
     /// Whether it is refused where the object is there already. Ceph does so by S3, and not on versioned buckets.
     pub only_new: bool,
 }
@@ -270,32 +244,6 @@ pub(super) fn unless_silent(
         Ok(chunk.transpose()?.map(|chunk| (chunk, body)))
     });
     chunks.boxed()
-}
-
-/// A file's piece as a stream.
-pub(super) fn stream_file(path: PathBuf, offset: u64, length: u64) -> BoxStream<'static, io::Result<Bytes>> {
-    const CHUNK: u64 = 256 * 1024;
-    let open = async move {
-        let mut file = tokio::fs::File::open(&path).await?;
-        file.seek(io::SeekFrom::Start(offset)).await?;
-        Ok::<_, io::Error>(file)
-    };
-    let chunks = move |file| {
-        futures_util::stream::try_unfold((file, length), |(mut file, left): (tokio::fs::File, u64)| async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            let mut chunk = bytes::BytesMut::with_capacity(usize::try_from(left.min(CHUNK)).unwrap_or_default());
-            let mut limited = (&mut file).take(left.min(CHUNK));
-            while limited.read_buf(&mut chunk).await? > 0 {}
-            if chunk.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
-            }
-            let left = left - chunk.len() as u64;
-            Ok(Some((chunk.freeze(), (file, left))))
-        })
-    };
-    open.map_ok(chunks).try_flatten_stream().boxed()
 }
 
 /// What an operation gives.

@@ -397,7 +397,8 @@ impl<'a> Planner<'a> {
         }
         let field = change.field.clone();
         match applied.get(&field) {
-            Some(applied) if applied.same(&change.after) => match kind.schema().field(&field).and_then(|it| it.differs) {
+            Some(applied) if applied.same(&change.after) => match kind.schema().field(&field).and_then(|it| it.differs)
+            {
                 Some(why) => Reason::Differs { field, why: why.to_owned() },
                 None => Reason::Drifted { field },
             },

@@ -15,7 +15,7 @@ use super::look::Seen;
 use super::{LoadError, Loader, Object, Report, SHA256, kib};
 use crate::dataset::{Progress, Stage};
 use crate::hex;
-use crate::object::{Content, ObjectError, ObjectErrorKind, Part, PutOptions, Upload};
+use crate::object::{ObjectError, ObjectErrorKind, Part, PutOptions, Store, Sum, Upload};
 
 /// Most stores take more; Swift's large objects are of a thousand.
 const MOST_PARTS: u64 = 1000;
@@ -25,6 +25,9 @@ const TRIES: usize = 3;
 
 /// Objects that are there, by their place in what is wanted, with their entity tags; and places of those to send.
 type Checked = (BTreeMap<usize, String>, Vec<usize>);
+
+/// By what the store checks a content, and its MD5 if that is compared with its entity tag.
+type Sums = (Sum, Option<[u8; 16]>);
 
 /// One object's fate.
 struct Sent {
@@ -66,13 +69,23 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| local(wanted, format!("reading it failed: {error}")))
 }
 
-/// A part with its MD5.
-async fn sum(wanted: &Object, content: Bytes) -> Result<(Bytes, [u8; 16]), ObjectError> {
-    blocking(wanted, move || {
-        let md5 = md5(&content);
-        (content, md5)
+/// Digests of a part, by which the store checks it and by which we check the store. Those are one where it checks MD5s;
+/// where it checks SHA-256s, an MD5 more of every part would take longer than all else, so only the first has one.
+async fn sums(wanted: &Object, content: &Bytes, number: u32, store: &Store) -> Result<Sums, ObjectError> {
+    let (content, sha256) = (content.clone(), store.checks_sha256());
+    blocking(wanted, move || match sha256 {
+        true => (Sum::Sha256(sha256_of(&content)), (number == 1).then(|| md5(&content))),
+        false => {
+            let md5 = md5(&content);
+            (Sum::Md5(md5), Some(md5))
+        }
     })
     .await
+}
+
+fn sha256_of(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ALGORITHM, bytes);
+    std::array::from_fn(|at| digest.as_ref()[at])
 }
 
 /// The whole of a small object, with its MD5. It has the SHA-256 that is wanted, or this is an error.
@@ -81,9 +94,7 @@ fn read_whole(wanted: &Object) -> Result<(Bytes, [u8; 16]), ObjectError> {
     let mut bytes = Vec::with_capacity(usize::try_from(wanted.size).unwrap_or_default());
     let reader = wanted.open(0).map_err(broken)?;
     reader.take(wanted.size + 1).read_to_end(&mut bytes).map_err(broken)?;
-    if bytes.len() as u64 != wanted.size
-        || ring::digest::digest(&ALGORITHM, &bytes).as_ref() != wanted.sha256.as_bytes()
-    {
+    if bytes.len() as u64 != wanted.size || sha256_of(&bytes) != *wanted.sha256.as_bytes() {
         return Err(changed(wanted));
     }
     let md5 = md5(&bytes);
@@ -97,8 +108,8 @@ struct Parts {
 }
 
 impl Parts {
-    /// The next part. Its MD5 is taken by those who send it, side by side; this is the only part of a large object's way
-    /// that goes one after the other.
+    /// The next part. Its own digests are taken by those who send it, side by side; this is the only part of a large
+    /// object's way that goes one after the other.
     fn next(mut self, size: u64) -> std::io::Result<(Self, Bytes)> {
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         (&mut self.reader).take(size).read_to_end(&mut bytes)?;
@@ -226,13 +237,14 @@ impl Loader {
         let object = wanted.clone();
         let read = blocking(wanted, move || read_whole(&object)).await.and_then(|read| read);
         let (bytes, md5) = read.map_err(|error| self.of(wanted, error))?;
-        let options = PutOptions { md5: Some(md5), ..self.written(wanted) };
+        let sum = if self.store.checks_sha256() { Sum::Sha256(*wanted.sha256.as_bytes()) } else { Sum::Md5(md5) };
+        let options = PutOptions { sum: Some(sum), ..self.written(wanted) };
         let key = self.key(&wanted.key);
         let mut tried = 0;
         loop {
             let etag = {
                 let _slot = self.slot().await?;
-                self.store.put(&self.bucket, &key, &Content::Bytes(bytes.clone()), &options).await
+                self.store.put(&self.bucket, &key, &bytes, &options).await
             };
             let etag = etag.map_err(|error| self.of(wanted, error))?;
             if !is_md5(&etag) || etag == hex::encode(&md5) {
@@ -261,7 +273,8 @@ impl Loader {
             let (rest, content) = read.map_err(|error| of(local(wanted, error.to_string())))?;
             parts = rest;
             if let Some(part) = there.get(&number) {
-                let (_, md5) = sum(wanted, content.clone()).await.map_err(of)?;
+                let same = content.clone();
+                let md5 = blocking(wanted, move || md5(&same)).await.map_err(of)?;
                 if part.size == length && part.etag == hex::encode(&md5) {
                     resumed += 1;
                     self.watch.tell(Progress::Bytes(length));
@@ -307,12 +320,13 @@ impl Loader {
         content: Bytes,
         wanted: &Object,
     ) -> Result<Part, ObjectError> {
-        let (content, md5) = sum(wanted, content).await?;
-        let part = Part { number, size: content.len() as u64, etag: hex::encode(&md5) };
+        let (sum, md5) = sums(wanted, &content, number, &self.store).await?;
+        let md5 = md5.map(|md5| hex::encode(&md5)).unwrap_or_default();
+        let part = Part { number, size: content.len() as u64, etag: md5 };
         let slot = self.slots.clone().acquire_owned().await;
         let _slot = slot.map_err(|_| local(wanted, "the load is over"))?;
-        let etag = self.store.put_part(upload, part.number, &Content::Bytes(content), md5).await?;
-        if is_md5(&etag) && etag != part.etag {
+        let etag = self.store.put_part(upload, part.number, &content, sum).await?;
+        if is_md5(&etag) && is_md5(&part.etag) && etag != part.etag {
             return Err(mismatch(self, wanted, &etag));
         }
         self.watch.tell(Progress::Bytes(part.size));

@@ -7,12 +7,13 @@ use aws_sdk_s3::types::{
     BucketCannedAcl, BucketLocationConstraint, BucketVersioningStatus, CorsConfiguration, CorsRule as SdkRule,
     CreateBucketConfiguration, Grant, Permission, Tag, Tagging, VersioningConfiguration,
 };
+use bytes::Bytes;
 
 use super::super::api::Api;
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
-    Acl, BucketEntry, Content, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings,
-    SettingsChange, Upload, VersionPage, Victim,
+    Acl, BucketEntry, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum,
+    Upload, VersionPage, Victim,
 };
 use super::objects::is_without;
 use super::{REGION, S3, time};
@@ -156,6 +157,10 @@ impl Api for S3 {
         format!("s3 {}", self.host)
     }
 
+    fn checks_sha256(&self) -> bool {
+        true
+    }
+
     async fn buckets(&self) -> Outcome<Vec<BucketEntry>> {
         let answer = self.client.list_buckets().send().await;
         let answer = answer.map_err(|error| self.error("GET /".to_owned(), error))?;
@@ -244,7 +249,7 @@ impl Api for S3 {
         self.head_object(bucket, key).await
     }
 
-    async fn put(&self, bucket: &str, key: &str, content: &Content, options: &PutOptions) -> Outcome<String> {
+    async fn put(&self, bucket: &str, key: &str, content: &Bytes, options: &PutOptions) -> Outcome<String> {
         self.put_object(bucket, key, content, options).await
     }
 
@@ -268,8 +273,8 @@ impl Api for S3 {
         self.begin_upload(bucket, key, options).await
     }
 
-    async fn put_part(&self, upload: &Upload, number: u32, content: &Content, md5: [u8; 16]) -> Outcome<String> {
-        self.upload_part(upload, number, content, md5).await
+    async fn put_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String> {
+        self.upload_part(upload, number, content, sum).await
     }
 
     async fn parts(&self, upload: &Upload) -> Outcome<Vec<Part>> {

@@ -4,6 +4,7 @@
 //!
 //! Invariants:
 //! - Path style, and checksums only where the protocol requires them: Ceph over TLS refuses the SDK's own (411).
+//! - What is written is checked by the store: the request is signed with the SHA-256 of its content, or has its MD5.
 //! - The SDK neither retries nor gives up: [`super::Store`] does, and sees each try.
 //! - A bucket is deleted by nothing but the deletion of a bucket: Ceph ignores subresources that it does not know, and
 //!   takes `DELETE /bucket?ownershipControls` for one. No such request is made here.
@@ -19,7 +20,7 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::{ByteStream, DateTime, Length};
+use aws_sdk_s3::primitives::DateTime;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use jiff::Timestamp;
@@ -27,12 +28,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::error::{ObjectError, ObjectErrorKind};
-use super::types::{Content, Outcome};
+use super::types::Outcome;
 use crate::cloud::transport::is_tls;
 use crate::object::signing_region;
 
 mod buckets;
 mod objects;
+mod signed;
 
 /// Any name does for stores whose regions have none of their own; Ceph takes every one.
 pub const REGION: &str = "us-east-1";
@@ -256,18 +258,4 @@ fn time(time: Option<&DateTime>) -> Option<Timestamp> {
 
 fn unsigned(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
-}
-
-/// The content as the SDK takes it.
-async fn body(content: &Content) -> Outcome<ByteStream> {
-    match content {
-        Content::Bytes(bytes) => Ok(ByteStream::from(bytes.clone())),
-        Content::File { path, offset, length } => ByteStream::read_from()
-            .path(path)
-            .offset(*offset)
-            .length(Length::Exact(*length))
-            .build()
-            .await
-            .map_err(|error| ObjectError::local(path.display().to_string(), innermost(&error))),
-    }
 }

@@ -7,13 +7,15 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, MetadataDirective, ObjectIdentifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
-    Content, Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Upload, VersionPage, Victim,
+    Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Sum, Upload, VersionPage, Victim,
 };
-use super::{S3, bare, body, kind, time, unsigned};
+use super::signed::Signed;
+use super::{S3, bare, kind, time, unsigned};
 
 impl S3 {
     pub(super) async fn list_page(&self, bucket: &str, keys: &Keys) -> Outcome<Page> {
@@ -56,7 +58,7 @@ impl S3 {
         &self,
         bucket: &str,
         key: &str,
-        content: &Content,
+        content: &Bytes,
         options: &PutOptions,
     ) -> Outcome<String> {
         let request = self
@@ -65,14 +67,16 @@ impl S3 {
             .bucket(bucket)
             .key(key)
             .content_length(i64::try_from(content.len()).unwrap_or(i64::MAX))
-            .set_content_md5(options.md5.map(|md5| STANDARD.encode(md5)))
             .set_content_type(options.content_type.clone())
             .set_metadata(metadata(options))
             .set_if_none_match(options.only_new.then(|| "*".to_owned()))
-            .body(body(content).await?);
-        // The content is covered by its MD5, a signed header; signing it again would read it twice.
-        let sent = match options.md5 {
-            Some(_) => request.customize().disable_payload_signing().send().await,
+            .body(ByteStream::from(content.clone()));
+        let sent = match options.sum {
+            Some(Sum::Sha256(sha256)) => request.customize().interceptor(Signed(sha256)).send().await,
+            // A signed header covers the content; signing that too would read it once more.
+            Some(Sum::Md5(md5)) => {
+                request.content_md5(STANDARD.encode(md5)).customize().disable_payload_signing().send().await
+            }
             None => request.send().await,
         };
         Ok(bare(sent.map_err(|error| self.error(format!("PUT {bucket}/{key}"), error))?.e_tag()))
@@ -181,13 +185,7 @@ impl S3 {
         Ok(Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned(), begun: None })
     }
 
-    pub(super) async fn upload_part(
-        &self,
-        upload: &Upload,
-        number: u32,
-        content: &Content,
-        md5: [u8; 16],
-    ) -> Outcome<String> {
+    pub(super) async fn upload_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String> {
         let request = self
             .client
             .upload_part()
@@ -196,10 +194,14 @@ impl S3 {
             .upload_id(&upload.id)
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
             .content_length(i64::try_from(content.len()).unwrap_or(i64::MAX))
-            .content_md5(STANDARD.encode(md5))
-            .body(body(content).await?);
+            .body(ByteStream::from(content.clone()));
         let asked = || format!("PUT {}/{} part {number}", upload.bucket, upload.key);
-        let answer = request.customize().disable_payload_signing().send().await;
+        let answer = match sum {
+            Sum::Sha256(sha256) => request.customize().interceptor(Signed(sha256)).send().await,
+            Sum::Md5(md5) => {
+                request.content_md5(STANDARD.encode(md5)).customize().disable_payload_signing().send().await
+            }
+        };
         Ok(bare(answer.map_err(|error| self.error(asked(), error))?.e_tag()))
     }
 

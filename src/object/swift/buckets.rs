@@ -9,8 +9,8 @@ use http::{HeaderMap, Method};
 use super::super::api::Api;
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
-    Acl, BucketEntry, Content, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings,
-    SettingsChange, Upload, VersionPage, Victim,
+    Acl, BucketEntry, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum,
+    Upload, VersionPage, Victim,
 };
 use super::{LEAST_PAGE, PAGE, Swift, container_path, listed_time, metadata, number, segments_of, text, versions_of};
 use crate::cloud::RawBody;
@@ -218,7 +218,7 @@ impl Api for Swift {
         self.head_object(bucket, key).await
     }
 
-    async fn put(&self, bucket: &str, key: &str, content: &Content, options: &PutOptions) -> Outcome<String> {
+    async fn put(&self, bucket: &str, key: &str, content: &Bytes, options: &PutOptions) -> Outcome<String> {
         self.put_object(bucket, key, content, options).await
     }
 
@@ -245,8 +245,8 @@ impl Api for Swift {
         self.begin_upload(bucket, key).await
     }
 
-    async fn put_part(&self, upload: &Upload, number: u32, content: &Content, md5: [u8; 16]) -> Outcome<String> {
-        self.upload_part(upload, number, content, md5).await
+    async fn put_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String> {
+        self.upload_part(upload, number, content, sum).await
     }
 
     async fn parts(&self, upload: &Upload) -> Outcome<Vec<Part>> {

@@ -14,8 +14,8 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
 use super::error::{ObjectError, ObjectErrorKind};
-use super::types::{Content, Outcome, stream_file};
-use crate::cloud::{CloudError, ErrorKind, RawBody, RawRequest, RawResponse, Service, Session};
+use super::types::Outcome;
+use crate::cloud::{CloudError, ErrorKind, RawRequest, RawResponse, Service, Session};
 use crate::model::{Json, StringMap};
 
 mod buckets;
@@ -128,16 +128,6 @@ fn metadata(headers: &HeaderMap, prefix: &str) -> StringMap {
 fn listed_time(text: Option<&Json>) -> Option<Timestamp> {
     let text = text?.as_str()?;
     text.parse().ok().or_else(|| format!("{text}Z").parse().ok())
-}
-
-/// The content as the session takes it.
-fn body(content: &Content) -> RawBody {
-    match content {
-        Content::Bytes(bytes) => RawBody::Bytes(bytes.clone()),
-        Content::File { path, offset, length } => {
-            RawBody::Stream { length: *length, stream: stream_file(path.clone(), *offset, *length) }
-        }
-    }
 }
 
 /// Where the parts of large objects are.

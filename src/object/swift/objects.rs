@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::Method;
 
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::s3::bare;
-use super::super::types::{Content, Download, Entry, Head, Keys, Outcome, Page, PutOptions, Victim};
-use super::{LEAST_PAGE, PAGE, Swift, body, container_path, listed_time, metadata, number, object_path, text};
+use super::super::types::{Download, Entry, Head, Keys, Outcome, Page, PutOptions, Sum, Victim};
+use super::{LEAST_PAGE, PAGE, Swift, container_path, listed_time, metadata, number, object_path, text};
 use crate::cloud::{CloudError, RawBody, RawRequest};
 use crate::hex;
 use crate::model::Json;
@@ -59,10 +60,10 @@ impl Swift {
         &self,
         bucket: &str,
         key: &str,
-        content: &Content,
+        content: &Bytes,
         options: &PutOptions,
     ) -> Outcome<String> {
-        let request = self.request(Method::PUT, object_path(bucket, key)).body(body(content));
+        let request = self.request(Method::PUT, object_path(bucket, key)).body(RawBody::Bytes(content.clone()));
         let request = written(request, options);
         let answer = self.send(request, || format!("PUT {bucket}/{key}")).await?;
         Ok(bare(text(&answer.headers, "etag")))
@@ -86,7 +87,7 @@ impl Swift {
     ) -> Outcome<String> {
         let request = self
             .request(Method::PUT, object_path(to.0, to.1))
-            .body(RawBody::Bytes(bytes::Bytes::new()))
+            .body(RawBody::Bytes(Bytes::new()))
             .header("x-copy-from", &object_path(from.0, from.1));
         let request = match options {
             Some(options) => request
@@ -136,8 +137,10 @@ impl Swift {
 /// Adds what is written with an object.
 pub(super) fn written(request: RawRequest, options: &PutOptions) -> Result<RawRequest, CloudError> {
     let mut request = request;
-    if let Some(md5) = options.md5 {
-        request = request.header("etag", &hex::encode(&md5))?;
+    match options.sum {
+        Some(Sum::Md5(md5)) => request = request.header("etag", &hex::encode(&md5))?,
+        Some(Sum::Sha256(_)) => return Err(CloudError::config("Swift's API checks what it is sent by its MD5 alone")),
+        None => {}
     }
     if let Some(content_type) = &options.content_type {
         request = request.header("content-type", content_type)?;

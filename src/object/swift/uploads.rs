@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
-use super::super::types::{Content, Keys, Outcome, Part, PutOptions, Upload, Victim};
+use super::super::types::{Keys, Outcome, Part, PutOptions, Sum, Upload, Victim};
 use super::objects::written;
 use super::{Swift, container_path, object_path, segments_of};
 use crate::cloud::RawBody;
@@ -39,14 +39,8 @@ impl Swift {
         Ok(Upload { bucket: bucket.to_owned(), key: key.to_owned(), id, begun: None })
     }
 
-    pub(super) async fn upload_part(
-        &self,
-        upload: &Upload,
-        number: u32,
-        content: &Content,
-        md5: [u8; 16],
-    ) -> Outcome<String> {
-        let options = PutOptions { md5: Some(md5), ..PutOptions::default() };
+    pub(super) async fn upload_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String> {
+        let options = PutOptions { sum: Some(sum), ..PutOptions::default() };
         self.put_object(&segments_of(&upload.bucket), &part_name(upload, number), content, &options).await
     }
 
@@ -73,8 +67,8 @@ impl Swift {
             .request(Method::PUT, object_path(&upload.bucket, &upload.key))
             .query("multipart-manifest", "put")
             .body(RawBody::Bytes(Json::from(manifest).to_string().into()));
-        // The MD5 that is known is that of the content, and not that of the manifest.
-        let mut options = PutOptions { md5: None, ..options.clone() };
+        // The digest that is known is that of the content, and not that of the manifest.
+        let mut options = PutOptions { sum: None, ..options.clone() };
         options.metadata.insert(UPLOAD.to_owned(), upload.id.clone());
         let request = written(request, &options);
         self.send(request, || format!("PUT {}/{} manifest", upload.bucket, upload.key)).await?;

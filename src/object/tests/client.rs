@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::fake::Fake;
-use crate::object::{Content, Keys, ObjectErrorKind, PutOptions, Victim};
+use crate::object::{Keys, ObjectErrorKind, PutOptions, Sum, Victim};
 
 fn md5(content: &[u8]) -> [u8; 16] {
     use md5::{Digest as _, Md5};
@@ -17,9 +17,9 @@ async fn faults_pass_and_the_content_arrives() {
     fake.faults.cut.store(7, Ordering::SeqCst);
     for number in 0..40 {
         let content = format!("content {number}").into_bytes();
-        let options = PutOptions { md5: Some(md5(&content)), ..PutOptions::default() };
+        let options = PutOptions { sum: Some(Sum::Md5(md5(&content))), ..PutOptions::default() };
         let key = format!("p/{number} ä+&.jpg");
-        let etag = store.put("b", &key, &Content::Bytes(content.clone().into()), &options).await.unwrap();
+        let etag = store.put("b", &key, &content.clone().into(), &options).await.unwrap();
         assert_eq!(etag, crate::hex::encode(&md5(&content)));
         assert_eq!(store.read("b", &key, 100).await.unwrap(), content);
     }
@@ -30,7 +30,7 @@ async fn faults_pass_and_the_content_arrives() {
 #[tokio::test]
 async fn a_read_that_breaks_off_is_read_again_and_never_taken_for_whole() {
     let (fake, store) = Fake::serve().await;
-    store.put("b", "k", &Content::Bytes("0123456789".into()), &PutOptions::default()).await.unwrap();
+    store.put("b", "k", &"0123456789".into(), &PutOptions::default()).await.unwrap();
     fake.faults.half_reads.store(2, Ordering::SeqCst);
     assert_eq!(store.read("b", "k", 100).await.unwrap(), "0123456789");
     let error = store.read("b", "k", 9).await.unwrap_err();
@@ -40,18 +40,20 @@ async fn a_read_that_breaks_off_is_read_again_and_never_taken_for_whole() {
 #[tokio::test]
 async fn other_bytes_than_promised_are_refused_by_the_store() {
     let (_, store) = Fake::serve().await;
-    let options = PutOptions { md5: Some(md5(b"other")), ..PutOptions::default() };
-    let error = store.put("b", "k", &Content::Bytes("this".into()), &options).await.unwrap_err();
-    assert_eq!(error.kind(), ObjectErrorKind::Mismatch);
-    assert!(error.to_string().contains("PUT b/k") && error.to_string().contains("tx1"), "{error}");
+    for sum in [Sum::Md5(md5(b"other")), Sum::Sha256([7; 32])] {
+        let options = PutOptions { sum: Some(sum), ..PutOptions::default() };
+        let error = store.put("b", "k", &"this".into(), &options).await.unwrap_err();
+        assert_eq!(error.kind(), ObjectErrorKind::Mismatch, "{sum:?}");
+        assert!(error.to_string().contains("PUT b/k") && error.to_string().contains("tx1"), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn keys_that_are_over_are_told_from_a_store_that_is_busy_and_shown_nowhere() {
     let (fake, store) = Fake::serve().await;
     fake.faults.expire_after.store(1, Ordering::SeqCst);
-    store.put("b", "k", &Content::Bytes("x".into()), &PutOptions::default()).await.unwrap();
-    let error = store.put("b", "k", &Content::Bytes("x".into()), &PutOptions::default()).await.unwrap_err();
+    store.put("b", "k", &"x".into(), &PutOptions::default()).await.unwrap();
+    let error = store.put("b", "k", &"x".into(), &PutOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ObjectErrorKind::Credentials);
     assert!(error.parts().hint.as_deref().unwrap().contains("does not know this access key"));
     let all = format!("{error} {error:?} {store:?}");

@@ -131,6 +131,11 @@ impl Fake {
         {
             return refuse(400, "BadDigest");
         }
+        let sha256 = headers.get("x-amz-content-sha256").map(|sha256| sha256.to_str().unwrap());
+        let wanted = hex::encode(ring::digest::digest(&ring::digest::SHA256, &body).as_ref());
+        if sha256.is_some_and(|sha256| sha256 != "UNSIGNED-PAYLOAD" && sha256 != wanted) {
+            return refuse(400, "XAmzContentSHA256Mismatch");
+        }
         match (method.as_str(), key.is_empty()) {
             ("GET", true) if query.contains_key("uploads") => {
                 list_uploads(&world, self.faults.stale_uploads.load(Ordering::SeqCst) > 0)

@@ -9,14 +9,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use serde_json::json;
 
 use crate::cloud::config::{Auth, CloudConfig, Domain, Scope, User};
 use crate::cloud::{Session, SessionOptions, Transport};
-use crate::object::{
-    Acl, Content, CorsRule, Keys, ObjectErrorKind, PutOptions, S3Config, SettingsChange, Store, Victim,
-};
+use crate::object::{Acl, CorsRule, Keys, ObjectErrorKind, PutOptions, S3Config, SettingsChange, Store, Sum, Victim};
 
 fn gateway() -> String {
     std::env::var("ANOLE_TEST_GATEWAY").expect("ANOLE_TEST_GATEWAY names the gateway")
@@ -71,16 +70,24 @@ fn md5(content: &[u8]) -> [u8; 16] {
     Md5::digest(content).into()
 }
 
+/// By what that store checks a content.
+fn sum(store: &Store, content: &[u8]) -> Sum {
+    match store.checks_sha256() {
+        true => Sum::Sha256(ring::digest::digest(&ring::digest::SHA256, content).as_ref().try_into().unwrap()),
+        false => Sum::Md5(md5(content)),
+    }
+}
+
 async fn objects(store: &Store, bucket: &str) {
     let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
     let options = PutOptions {
-        md5: Some(md5(&content)),
+        sum: Some(sum(store, &content)),
         metadata: BTreeMap::from([("sha256".into(), "abc".into())]),
         content_type: Some("image/jpeg".into()),
         only_new: false,
     };
     let key = "a b/ü+&%?#=.jpg";
-    let bytes = Content::Bytes(content.clone().into());
+    let bytes = Bytes::from(content.clone());
     let etag = store.put(bucket, key, &bytes, &options).await.unwrap();
     assert_eq!(etag, crate::hex::encode(&md5(&content)));
     let head = store.head(bucket, key).await.unwrap();
@@ -90,16 +97,14 @@ async fn objects(store: &Store, bucket: &str) {
     let part = store.get(bucket, key, Some(4..12)).await.unwrap().bytes(100).await.unwrap();
     assert_eq!(part, content[4..12]);
 
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &content).unwrap();
-    let piece = Content::File { path: file.path().to_owned(), offset: 1000, length: 300_000 };
-    let options = PutOptions { md5: Some(md5(&content[1000..301_000])), ..PutOptions::default() };
-    store.put(bucket, "piece", &piece, &options).await.unwrap();
-    assert_eq!(store.read(bucket, "piece", 1 << 20).await.unwrap(), content[1000..301_000]);
-    let wrong = PutOptions { md5: Some(md5(b"x")), ..PutOptions::default() };
-    let patient = store.clone().with_retries(crate::object::RetryPolicy { tries: 1, ..Default::default() });
-    let error = patient.put(bucket, "piece", &bytes, &wrong).await.unwrap_err();
-    assert_eq!(error.kind(), ObjectErrorKind::Mismatch, "{error:?}");
+    store.put(bucket, "piece", &bytes.slice(4..12), &PutOptions::default()).await.unwrap();
+    assert_eq!(store.read(bucket, "piece", 1 << 20).await.unwrap(), content[4..12]);
+    let once = store.clone().with_retries(crate::object::RetryPolicy { tries: 1, ..Default::default() });
+    for wrong in [sum(store, b"x"), Sum::Md5(md5(b"x"))] {
+        let wrong = PutOptions { sum: Some(wrong), ..PutOptions::default() };
+        let error = once.put(bucket, "piece", &bytes, &wrong).await.unwrap_err();
+        assert_eq!(error.kind(), ObjectErrorKind::Mismatch, "{error:?}");
+    }
 
     store.copy((bucket, key), (bucket, "copy"), None).await.unwrap();
     assert_eq!(store.head(bucket, "copy").await.unwrap().metadata["sha256"], "abc");
@@ -114,11 +119,14 @@ async fn uploads(store: &Store, bucket: &str) {
     let part: Vec<u8> = (0..5 << 20).map(|byte: u32| byte.to_le_bytes()[1]).collect();
     let options = PutOptions { metadata: BTreeMap::from([("sha256".into(), "def".into())]), ..PutOptions::default() };
     let upload = store.begin(bucket, "l/large", &options).await.unwrap();
+    let wrong = store.clone().with_retries(crate::object::RetryPolicy { tries: 1, ..Default::default() });
+    let error = wrong.put_part(&upload, 1, &part.clone().into(), sum(store, b"x")).await.unwrap_err();
+    assert_eq!(error.kind(), ObjectErrorKind::Mismatch, "{error:?}");
     for number in [2, 1] {
-        store.put_part(&upload, number, &Content::Bytes(part.clone().into()), md5(&part)).await.unwrap();
+        store.put_part(&upload, number, &part.clone().into(), sum(store, &part)).await.unwrap();
     }
     let last = store.begin(bucket, "l/given up", &options).await.unwrap();
-    store.put_part(&last, 1, &Content::Bytes(part.clone().into()), md5(&part)).await.unwrap();
+    store.put_part(&last, 1, &part.clone().into(), sum(store, &part)).await.unwrap();
     let open: Vec<_> = store.uploads(bucket, "l/").await.unwrap().into_iter().map(|upload| upload.key).collect();
     assert_eq!(open, ["l/given up", "l/large"]);
     let parts = store.parts(&upload).await.unwrap();
@@ -135,7 +143,7 @@ async fn uploads(store: &Store, bucket: &str) {
     assert_eq!(store.read(bucket, "l/large", 1 << 30).await.unwrap().len(), 10 << 20);
     // Left for whoever empties the bucket.
     let left = store.begin(bucket, "l/left", &options).await.unwrap();
-    store.put_part(&left, 1, &Content::Bytes(part.clone().into()), md5(&part)).await.unwrap();
+    store.put_part(&left, 1, &part.clone().into(), sum(store, &part)).await.unwrap();
 }
 
 async fn settings(store: &Store, bucket: &str) {
@@ -169,7 +177,7 @@ async fn whole(store: Store, bucket: &str) {
     uploads(&store, bucket).await;
     settings(&store, bucket).await;
     for _ in 0..2 {
-        store.put(bucket, "twice", &Content::Bytes("x".into()), &PutOptions::default()).await.unwrap();
+        store.put(bucket, "twice", &"x".into(), &PutOptions::default()).await.unwrap();
     }
     store.delete(bucket, &[Victim::object("twice")], 1, &|_| ()).await.unwrap();
     assert_eq!(store.delete_bucket(bucket).await.unwrap_err().kind(), ObjectErrorKind::NotEmpty);
