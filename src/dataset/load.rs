@@ -37,6 +37,7 @@ use super::{Progress, Stage, Watch};
 use crate::object::{ObjectError, ObjectErrorKind, PutOptions, Store, Sum, Upload, Victim};
 
 mod audit;
+mod buffers;
 mod copy;
 mod decide;
 mod look;
@@ -47,6 +48,7 @@ mod verify;
 mod tests;
 
 pub use audit::{Audit, Reading, audit, unload};
+use buffers::Buffers;
 use look::Seen;
 
 /// The folder below the prefix that is the loader's own.
@@ -183,6 +185,7 @@ struct Loader {
     options: Options,
     /// What may be in memory, in KiB.
     memory: Arc<Semaphore>,
+    buffers: Buffers,
     /// Requests that carry data.
     slots: Arc<Semaphore>,
     /// Whether the store refused to copy an object: then it is not asked for the others.
@@ -204,6 +207,7 @@ impl Loader {
             prefix,
             options,
             memory: Arc::new(Semaphore::new(kib(options.memory.max(options.threshold)))),
+            buffers: Buffers::default(),
             slots: Arc::new(Semaphore::new(options.transfers.max(1))),
             refused: AtomicBool::new(false),
             watch,

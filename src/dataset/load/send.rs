@@ -10,6 +10,7 @@ use ring::digest::{Context, SHA256 as ALGORITHM};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+use super::buffers::Buffers;
 use super::decide::Verdict;
 use super::look::Seen;
 use super::{LoadError, Loader, Object, Report, SHA256, kib};
@@ -104,6 +105,7 @@ fn read_whole(wanted: &Object) -> Result<(Bytes, [u8; 16]), ObjectError> {
 /// A large object that is read part by part.
 struct Parts {
     reader: Box<dyn Read + Send>,
+    buffers: Buffers,
     digest: Context,
 }
 
@@ -111,13 +113,14 @@ impl Parts {
     /// The next part. Its own digests are taken by those who send it, side by side; this is the only part of a large
     /// object's way that goes one after the other.
     fn next(mut self, size: u64) -> std::io::Result<(Self, Bytes)> {
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let mut bytes = self.buffers.take(usize::try_from(size).unwrap_or_default());
         (&mut self.reader).take(size).read_to_end(&mut bytes)?;
         if (bytes.len() as u64) < size {
             return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it is shorter than it was"));
         }
         self.digest.update(&bytes);
-        Ok((self, bytes.into()))
+        let content = self.buffers.lend(bytes);
+        Ok((self, content))
     }
 }
 
@@ -262,7 +265,7 @@ impl Loader {
         let size = part_size(wanted.size, self.options.part_size);
         let (upload, there) = self.resume(wanted, open, size).await?;
         let reader = wanted.open(0).map_err(|error| of(local(wanted, error.to_string())))?;
-        let mut parts = Parts { reader, digest: Context::new(&ALGORITHM) };
+        let mut parts = Parts { reader, buffers: self.buffers.clone(), digest: Context::new(&ALGORITHM) };
         let (mut done, mut resumed, mut bytes) = (Vec::new(), 0, 0);
         let mut tasks: JoinSet<Result<Part, ObjectError>> = JoinSet::new();
         for number in 1..=u32::try_from(wanted.size.div_ceil(size)).unwrap_or(u32::MAX) {
