@@ -226,14 +226,18 @@ class Watcher:
         self.over.set()
         self.thread.join()
         if not any(failed):
-            must(not self.wrong, f"a manifest listed what was not there: {self.wrong[:3]}")
+            must(not self.wrong, f"the watcher saw what must not be: {self.wrong[:3]}")
+
+    def must_have_seen(self):
+        must(self.with_manifest > 0, f"the watcher looked {self.looks} times and never found a manifest")
 
     def _watch(self):
         while not self.over.wait(0.02):
             try:
                 self.look()
-            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-                self.wrong.append(f"the watcher could not look: {error}")
+            except Exception as error:
+                # Whatever it is: who does not look sees nothing wrong.
+                self.wrong.append(f"the watcher could not look: {error!r}")
                 return
 
     def look(self):
@@ -248,7 +252,7 @@ class Watcher:
         self.with_manifest += 1
         for one in json.loads(before)["objects"]:
             if there.get(PREFIX + one["key"]) != (one["size"], one["etag"]):
-                self.wrong.append(f"{one['key']}: {there.get(PREFIX + one['key'])}, listed as {one}")
+                self.wrong.append(f"a manifest lists what is not there: {one['key']}: {there.get(PREFIX + one['key'])}, listed as {one}")
 
 
 @contextlib.contextmanager

@@ -94,6 +94,7 @@ def twenty_kills(scene):
         proxy.fresh()
         report = scene.delivers(port=proxy.port)["report"]
         must(report["sent"] == 0 and not sent(proxy)[0], "a load of what is there sent something")
+    watcher.must_have_seen()
     must(resumed > 0, "no part was ever resumed: the kills missed the large objects")
     return f"killed at requests {', '.join(moments)}; {resumed} parts carried on; the watcher looked {watcher.looks} " \
         f"times and found a manifest {watcher.with_manifest} times"
@@ -118,7 +119,8 @@ def kills_over_tls(scene):
             report = scene.delivers()["report"]
             must(report["sent"] == len(keys), f"sent {report['sent']}, and {len(keys)} were missing")
             scene.reader.must_be_whole(data.wanted)
-    return f"the watcher looked {watcher.looks} times"
+    watcher.must_have_seen()
+    return f"the watcher looked {watcher.looks} times and found a manifest {watcher.with_manifest} times"
 
 
 def a_bad_store(scene):
