@@ -49,6 +49,9 @@ impl Running<'_> {
             return Ok(End::Done);
         }
         let begun = self.shared.ledger.read(|loaded| loaded.state.resources.get(address).cloned());
+        if let Some(begun) = &begun {
+            self.end_where_it_was(kind, begun, &fields).await?;
+        }
         let recorded = begun.map(|begun| begun.attributes).unwrap_or_default();
         // What is not a guest's alone is known of it still while it is put again.
         let attributes = if kind.outlives_server() { recorded.clone() } else { Fields::new() };
@@ -75,23 +78,52 @@ impl Running<'_> {
         }
     }
 
+    /// Ends what may still go on at the server that it was at, where that is another one now: else two would make the same
+    /// thing in the same place, each deleting what the other one makes.
+    async fn end_where_it_was(
+        &self,
+        kind: &'static dyn GuestKind,
+        begun: &ResourceState,
+        fields: &Fields,
+    ) -> Result<(), StepError> {
+        let moves = kind.outlives_server() && server_of(&begun.applied) != server_of(fields);
+        if !moves || is_recorded_only(&begun.attributes) || !kind.is_undone(&begun.applied, &begun.status) {
+            return Ok(());
+        }
+        self.remove_there(kind, &self.session_of(&begun.site)?, begun).await
+    }
+
     async fn remove_from_guest(&self, kind: &'static dyn GuestKind) -> Result<End, StepError> {
         let record = self.record_of_state()?;
         let session = self.session_of(&record.site)?;
         let recorded_only = is_recorded_only(&record.attributes);
         let nothing_done =
             recorded_only || self.action.recorded_only || !kind.is_undone(&record.applied, &record.status);
-        if !nothing_done && self.runs(&session, &record).await? {
-            let guest = self.reach(&session, &record.applied).await.map_err(out_of_reach)?;
-            let _turn = guest.turn().await;
-            let cx = (&guest, &session, &record.attributes);
-            self.with_cx(cx, async |cx| kind.remove(cx, &record.applied).await).await?;
+        if !nothing_done {
+            self.remove_there(kind, &session, &record).await?;
         }
         if !recorded_only {
             kind.remove_elsewhere(&session, &record.applied).await?;
         }
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)
+    }
+
+    /// Undoes a record at its server, if that runs.
+    async fn remove_there(
+        &self,
+        kind: &'static dyn GuestKind,
+        session: &Session,
+        record: &ResourceState,
+    ) -> Result<(), StepError> {
+        if !self.runs(session, record).await? {
+            return Ok(());
+        }
+        let reached = self.reach(session, &record.applied).await;
+        let guest = reached.map_err(|error| out_of_reach(error, kind.outlives_server()))?;
+        let _turn = guest.turn().await;
+        let cx = (&guest, session, &record.attributes);
+        Ok(self.with_cx(cx, async |cx| kind.remove(cx, &record.applied).await).await?)
     }
 
     /// Whether the server runs, so that something is to be undone in it.
@@ -179,10 +211,15 @@ async fn why_it_does_not_run(session: &Session, server: &RemoteId) -> Result<Opt
 }
 
 /// What to do where a server runs and cannot be logged in to.
-fn out_of_reach(error: GuestError) -> StepError {
+fn out_of_reach(error: GuestError, outlives: bool) -> StepError {
     let GuestError::Ssh(mut error) = error else { return error.into() };
-    let more = "nothing was unmounted, and its volumes stay attached; if the server is not worth mending, stop it \
-                (`openstack server stop`) and apply again: what does not run needs no unmounting";
+    let more = if outlives {
+        "what was begun on the server may go on there; if the server is not worth mending, stop it (`openstack server \
+         stop`) and apply again: nothing goes on where nothing runs"
+    } else {
+        "nothing was unmounted, and its volumes stay attached; if the server is not worth mending, stop it (`openstack \
+         server stop`) and apply again: what does not run needs no unmounting"
+    };
     error.hint = Some(error.hint.map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}")));
     GuestError::Ssh(error).into()
 }

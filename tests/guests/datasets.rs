@@ -9,8 +9,13 @@ use crate::data;
 
 /// A server, and a bucket of another site with keys to it.
 fn stack(more: &str) -> String {
+    stack_of(&["one"], more)
+}
+
+/// The same with these servers.
+fn stack_of(servers: &[&str], more: &str) -> String {
     let text = spec(
-        &["one"],
+        servers,
         &format!(
             "buckets:\n  food11: {{ site: chi, name: object-chi-lab, protect: false, force_destroy: true }}\n\
              credentials:\n  s3: {{ site: chi, type: ec2, write: [{{ rclone: {{ remote: rclone_s3, server: one }} }}] }}\n\
@@ -130,6 +135,33 @@ fn a_dataset_is_made_on_a_server_and_found_again() {
     lab.env.write("spec.yaml", &stack(""));
     lab.env.apply("spec.yaml");
     assert_eq!(lab.ssh("one", "ls -A .anole/lab/datasets; pgrep -fc '[d]ataset run|[s]leep 600' || true"), "0");
+}
+
+#[test]
+#[ignore = "needs QEMU: tests/guests/run"]
+fn a_dataset_that_moves_to_another_server_goes_on_at_one() {
+    let servers = ["one", "two"];
+    let lab = Lab::applied(&stack_of(&servers, ""));
+    let dataset = |server: &str, seconds: u32| {
+        format!(
+            "datasets:\n  food11:\n    server: {server}\n    source: {{ path: /home/cc/data }}\n    transform:\n      - command: \
+             {{ run: 'sleep {seconds}; cp -r \"$SRC\"/. \"$OUT\"' }}\n    load: {{ bucket: food11, prefix: Food, credential: \
+             s3 }}\n"
+        )
+    };
+    for server in servers {
+        lab.ssh(server, &format!("mkdir data && echo {server} >data/name"));
+    }
+    lab.env.write("spec.yaml", &stack_of(&servers, &dataset("one", 600)));
+    let (mut child, ..) = applies_until(&lab, "begun on the server");
+    lab.wait("its beginning", || lab.tries("one", "pgrep -f '[s]leep 600'").status.success());
+    child.kill().and_then(|()| child.wait()).expect("a child");
+
+    lab.env.write("spec.yaml", &stack_of(&servers, &dataset("two", 1)));
+    lab.env.apply("spec.yaml").says("datasets.food11: 1 object");
+    assert_eq!(lab.ssh("one", "ls -A .anole/lab/datasets; pgrep -fc '[d]ataset run|[s]leep 600' || true"), "0");
+    assert_eq!(rclone(&lab, &["cat", ":s3:object-chi-lab/Food/name"]), "two");
+    lab.env.has_no_changes("spec.yaml");
 }
 
 #[test]
