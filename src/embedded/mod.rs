@@ -188,9 +188,18 @@ impl Cloud {
         Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, seal, vault, host }) })
     }
 
-    /// Whether its servers are machines, which take longer to answer for than documents.
-    pub(crate) fn has_guests(&self) -> bool {
-        self.inner.host.is_some()
+    /// Does something with the cloud locked. Where its servers are machines, that takes as long as those take, and so it is
+    /// done on a thread that has no other requests.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if self.inner.host.is_none() {
+            return work(self);
+        }
+        let cloud = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&cloud)).await;
+        done.map_err(|error| Error::io("answer for", &self.inner.folder, std::io::Error::other(error)))?
     }
 
     /// The APIs of all services on one host, as a `tower` service: what [`crate::cloud::Transport::InProcess`] takes, and
@@ -249,11 +258,12 @@ impl Cloud {
     }
 
     /// The fault on order for this request, if any.
-    pub(crate) fn fault(&self, call: &Call) -> Result<Option<Rule>, Error> {
+    pub(crate) async fn fault(&self, call: &Arc<Call>) -> Result<Option<Rule>, Error> {
         if !self.inner.folder.join("faults.json").exists() {
             return Ok(None);
         }
-        self.transaction(|inner, _| faults::take(&inner.folder, call))?
+        let call = Arc::clone(call);
+        self.aside(move |cloud| cloud.transaction(|inner, _| faults::take(&inner.folder, &call))?).await
     }
 
     /// Carries a request out, or has the rule answer it.

@@ -89,18 +89,12 @@ fn read(parts: http::request::Parts, base: &str) -> Call {
 }
 
 async fn carry_out(cloud: Cloud, call: Call) -> Result<Response, Error> {
-    let rule = cloud.fault(&call)?;
+    let call = Arc::new(call);
+    let (asked, rule) = (Arc::clone(&call), cloud.fault(&call).await?);
     if let Some(rule) = &rule {
         rule.wait().await;
     }
-    let outcome = if cloud.has_guests() {
-        // Machines take their time, and this thread has other requests.
-        let folder = cloud.inner.folder.clone();
-        let done = tokio::task::spawn_blocking(move || cloud.handle(&call, rule.as_ref())).await;
-        done.map_err(|error| Error::io("answer for", &folder, std::io::Error::other(error)))??
-    } else {
-        cloud.handle(&call, rule.as_ref())?
-    };
+    let outcome = cloud.aside(move |cloud| cloud.handle(&asked, rule.as_ref())).await?;
     Ok(respond(outcome.reply, outcome.now))
 }
 

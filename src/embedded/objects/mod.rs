@@ -33,6 +33,8 @@ pub mod vault;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use axum::body::Body as HttpBody;
 use axum::response::Response;
 use futures_util::TryStreamExt as _;
@@ -258,23 +260,25 @@ enum Begun {
 /// Answers a request to the object store.
 pub(super) async fn answer(cloud: Cloud, call: Call, body: HttpBody) -> Result<Response, Error> {
     let vault = cloud.inner.vault.clone().ok_or_else(|| no_store(&cloud.inner))?;
-    let api = Api::of(&call);
-    let rule = cloud.fault(&call)?;
+    let (api, call) = (Api::of(&call), Arc::new(call));
+    let rule = cloud.fault(&call).await?;
     if let Some(rule) = &rule {
         rule.wait().await;
         if rule.instead().is_some() {
-            let outcome = cloud.handle(&call, Some(rule))?;
+            let (asked, rule) = (Arc::clone(&call), rule.clone());
+            let outcome = cloud.aside(move |cloud| cloud.handle(&asked, Some(&rule))).await?;
             return Ok(serve::respond(outcome.reply, outcome.now));
         }
     }
-    let begun = transaction(&cloud, &call, Caller::default(), Received::Nothing, |ask| match api.admit(ask) {
+    let begun = transaction(&cloud, &call, Caller::default(), Received::Nothing, move |ask| match api.admit(ask) {
         Err(refusal) => Begun::Answered(api.refuse(ask.call, &refusal)),
         Ok((caller, Wants::Nothing, _)) => {
             ask.who = caller;
             Begun::Answered(api.carry_out(ask))
         }
         Ok((caller, wants, payload)) => Begun::Awaits(caller, wants, payload),
-    })?;
+    });
+    let begun = begun.await?;
     let output = match begun {
         Begun::Answered(output) => output,
         Begun::Awaits(caller, wants, payload) => {
@@ -283,7 +287,7 @@ pub(super) async fn answer(cloud: Cloud, call: Call, body: HttpBody) -> Result<R
                 Wants::Text | Wants::Nothing => intake::text(body, &payload).await,
             };
             match taken {
-                Ok(received) => transaction(&cloud, &call, caller, received, |ask| api.carry_out(ask))?,
+                Ok(received) => transaction(&cloud, &call, caller, received, move |ask| api.carry_out(ask)).await?,
                 Err(Failure::Refused(refusal)) => api.refuse(&call, &refusal),
                 Err(Failure::Folder(error)) => return Err(error),
             }
@@ -294,23 +298,27 @@ pub(super) async fn answer(cloud: Cloud, call: Call, body: HttpBody) -> Result<R
 }
 
 /// Does something with the cloud locked, and removes afterwards what no document names any more.
-fn transaction<T>(
+async fn transaction<T: Send + 'static>(
     cloud: &Cloud,
-    call: &Call,
+    call: &Arc<Call>,
     who: Caller,
     received: Received,
-    work: impl FnOnce(&mut Ask<'_>) -> T,
+    work: impl FnOnce(&mut Ask<'_>) -> T + Send + 'static,
 ) -> Result<T, Error> {
-    let Some(vault) = &cloud.inner.vault else { return Err(no_store(&cloud.inner)) };
-    let (result, trash) = cloud.transaction(|inner, state| {
-        let now = inner.settle(state);
-        let trash = Vec::new();
-        let mut ask = Ask { call, state, vault, seal: &inner.seal, now, who, received, trash };
-        let result = work(&mut ask);
-        (result, ask.trash)
-    })?;
-    vault.discard(&trash);
-    Ok(result)
+    let call = Arc::clone(call);
+    let locked = move |cloud: &Cloud| {
+        let Some(vault) = &cloud.inner.vault else { return Err(no_store(&cloud.inner)) };
+        let (result, trash) = cloud.transaction(|inner, state| {
+            let now = inner.settle(state);
+            let trash = Vec::new();
+            let mut ask = Ask { call: &call, state, vault, seal: &inner.seal, now, who, received, trash };
+            let result = work(&mut ask);
+            (result, ask.trash)
+        })?;
+        vault.discard(&trash);
+        Ok(result)
+    };
+    cloud.aside(locked).await
 }
 
 fn no_store(inner: &Inner) -> Error {
