@@ -17,7 +17,8 @@
 //! - Nothing happens between requests: a transition (BUILD to ACTIVE, a lease's end) is a moment written in the object and
 //!   carried out by the first request after it.
 //! - One request at a time, over all processes that have the folder open.
-//! - No password, token or secret is in the folder, only hashes of them, and the key that EC2 secrets are made with.
+//! - No password, token or secret is in the folder, only hashes of them, and the key that EC2 secrets are made with; of a
+//!   request that is signed in its query, not the signature.
 
 pub mod blazar;
 pub mod catalogue;
@@ -33,6 +34,7 @@ pub mod neutron;
 pub mod nova;
 pub mod objects;
 pub mod quota;
+pub mod requests;
 pub mod serve;
 pub mod settle;
 pub mod store;
@@ -42,8 +44,6 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,6 +59,7 @@ use catalogue::Site;
 use faults::Rule;
 use guests::{Host, Progress};
 use objects::vault::Vault;
+use requests::Requests;
 use store::Store;
 use tables::{Fields, State, Table};
 use wire::{Call, Cx, Reply, Who};
@@ -158,6 +159,7 @@ struct Inner {
     options: Options,
     folder: PathBuf,
     opened: Mutex<(Store, State)>,
+    requests: Requests,
     seal: hmac::Key,
     vault: Option<Vault>,
     host: Option<Mutex<Host>>,
@@ -185,7 +187,9 @@ impl Cloud {
         let seal = keystone::ec2::open_key(folder)?;
         let vault = options.profile.has_objects().then(|| Vault::open(folder)).transpose()?;
         let host = (options.guests == Guests::Qemu).then(|| Mutex::new(Host::new(&whole, options.profile)));
-        Ok(Self { inner: Arc::new(Inner { options, folder: folder.to_owned(), opened, seal, vault, host }) })
+        let requests = Requests::open(folder)?;
+        let folder = folder.to_owned();
+        Ok(Self { inner: Arc::new(Inner { options, folder, opened, requests, seal, vault, host }) })
     }
 
     /// Does something with the cloud locked. Where its servers are machines, that takes as long as those take, and so it is
@@ -249,12 +253,12 @@ impl Cloud {
         self.transaction(|_, state| clock::system() + offset(state))
     }
 
-    /// How many requests the cloud has had since its folder was made, by all processes: the lines of `requests.log`,
-    /// each `METHOD target status`.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        let log = std::fs::read(self.inner.folder.join("requests.log")).unwrap_or_default();
-        log.iter().filter(|byte| **byte == b'\n').count() as u64
+    /// How many requests the cloud has had since its folder was made, by all processes.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn requests(&self) -> Result<u64, Error> {
+        self.inner.requests.count()
     }
 
     /// The fault on order for this request, if any.
@@ -325,10 +329,7 @@ impl Inner {
     }
 
     fn note(&self, call: &Call, status: u16) -> Result<(), Error> {
-        let path = self.folder.join("requests.log");
-        let line = format!("{} {} {status}\n", call.method, call.target);
-        let opened = OpenOptions::new().append(true).create(true).open(&path);
-        opened.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|source| Error::io("write", &path, source))
+        self.requests.note(&call.method, &call.target, status)
     }
 }
 
