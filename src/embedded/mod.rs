@@ -44,8 +44,9 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ring::hmac;
 use serde::{Deserialize, Serialize};
@@ -163,6 +164,8 @@ struct Inner {
     seal: hmac::Key,
     vault: Option<Vault>,
     host: Option<Mutex<Host>>,
+    /// Its keeper stays while this is open.
+    uses: OnceLock<File>,
 }
 
 /// What became of a request: the answer, the cloud's time, and the fault that was on order for it.
@@ -187,9 +190,9 @@ impl Cloud {
         let seal = keystone::ec2::open_key(folder)?;
         let vault = options.profile.has_objects().then(|| Vault::open(folder)).transpose()?;
         let host = (options.guests == Guests::Qemu).then(|| Mutex::new(Host::new(&whole, options.profile)));
-        let requests = Requests::open(folder)?;
-        let folder = folder.to_owned();
-        Ok(Self { inner: Arc::new(Inner { options, folder, opened, requests, seal, vault, host }) })
+        let (folder, uses) = (folder.to_owned(), OnceLock::new());
+        let requests = Requests::open(&folder)?;
+        Ok(Self { inner: Arc::new(Inner { options, folder, opened, requests, seal, vault, host, uses }) })
     }
 
     /// Does something with the cloud locked. Where its servers are machines, that takes as long as those take, and so it is

@@ -63,7 +63,7 @@ async fn sign_in_one(
         let cloud = open_embedded(&folder, &profile, guests, settings)?;
         let config = embedded_config(alias, settings).map_err(failed)?;
         let router = match Profile::by_name(&profile).filter(|profile| machines && profile.has_objects()) {
-            Some(profile) => cloud.router_at(&keeper::ensure(&folder, profile, guests).await?),
+            Some(profile) => cloud.router_at(&keeper::ensure(&cloud, profile, guests).await?),
             None => cloud.router(),
         };
         let transport = Transport::InProcess(router);
