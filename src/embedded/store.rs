@@ -82,16 +82,27 @@ impl Store {
         let generation = read_generation(&mut self.lock, &self.folder)?;
         if generation != self.generation {
             self.log = open_log(&self.folder, generation)?;
-            (self.generation, self.offset, self.lines) = (generation, 0, 0);
-            *state = seeded(self.site);
+            self.generation = generation;
+            self.read_anew(state);
         }
         self.catch_up(state)
     }
 
-    /// Appends the request's changes and unlocks.
+    /// Has the log read from its beginning by whatever takes it in next.
+    fn read_anew(&mut self, state: &mut State) {
+        (self.offset, self.lines) = (0, 0);
+        *state = seeded(self.site);
+    }
+
+    /// Appends the request's changes and unlocks. Where they cannot be appended, the state is without them from the next
+    /// [`Self::begin`] on.
     pub fn commit(&mut self, state: &mut State) -> Result<(), Error> {
         let changes = state.take_changes();
         let written = if changes.is_empty() { Ok(()) } else { self.append(&changes) };
+        if written.is_err() {
+            // Nobody else will see it, so this process is not to either; and half a line may stand there.
+            self.read_anew(state);
+        }
         self.unlock()?;
         written
     }
@@ -225,6 +236,26 @@ mod tests {
         for state in [&one_state, &two_state, &open(folder.path()).1] {
             let ids: Vec<_> = state.all(Table::Volumes).map(|doc| doc["id"].as_str().unwrap()).collect();
             assert_eq!(ids, ["a", "b", "c"]);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_did_not_happen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, mut state) = open(folder.path());
+        put(&mut store, &mut state, "a");
+        // A disk that is full after half of the line.
+        store.begin(&mut state).unwrap();
+        state.put(Table::Volumes, "b", json!({"id": "b", "project_id": "p"}));
+        store.log.write_all(br#"[["volumes","b",{"id":"#).unwrap();
+        let whole = std::mem::replace(&mut store.log, File::open(log_path(folder.path(), 0)).unwrap());
+        let refused = store.commit(&mut state).unwrap_err();
+        assert!(refused.to_string().starts_with("the embedded cloud cannot append to"), "{refused}");
+        store.log = whole;
+        put(&mut store, &mut state, "c");
+        for state in [&state, &open(folder.path()).1] {
+            let ids: Vec<_> = state.all(Table::Volumes).map(|doc| doc["id"].as_str().unwrap()).collect();
+            assert_eq!((ids, state.count(Table::Volumes, "project_id", "p")), (vec!["a", "c"], 2));
         }
     }
 
