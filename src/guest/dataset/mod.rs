@@ -87,9 +87,14 @@ pub async fn run(
     let folder = format!(".anole/{id}");
     begin(guest, &folder, &program, &text, watching.tell).await?;
     follow(guest, &folder, watching).await?;
-    let delivered = result(guest, &folder).await?;
-    end(guest, id).await?;
-    Ok(delivered)
+    let said = result(guest, &folder).await?;
+    let outcome = outcome(&said);
+    // What failed is begun again where it was. What says that it did not fail would be found done by every apply to come,
+    // whether or not it says what came of it.
+    if outcome.is_ok() || status_of(&said) == "0" {
+        end(guest, id).await?;
+    }
+    outcome
 }
 
 /// Ends what goes on of a delivery, and forgets it.
@@ -196,21 +201,26 @@ async fn look(guest: &Guest, folder: &str, watching: &Watching<'_>) -> Result<Fo
     }
 }
 
-/// What came of it.
-async fn result(guest: &Guest, folder: &str) -> Result<Delivered, GuestError> {
+/// What came of it, as the server says it.
+async fn result(guest: &Guest, folder: &str) -> Result<String, GuestError> {
     let program = Program::new("asking what came of a dataset", RESULT).value("folder", folder);
-    outcome(&guest.output(&program.as_user().timeout(LOOKING)).await?)
+    guest.output(&program.as_user().timeout(LOOKING)).await
+}
+
+/// The status that it ended with.
+fn status_of(said: &str) -> &str {
+    said.lines().next().unwrap_or_default().trim()
 }
 
 /// The last line that it printed; else what it said on its standard error.
 fn outcome(said: &str) -> Result<Delivered, GuestError> {
-    let (status, rest) = said.split_once('\n').unwrap_or((said, ""));
+    let (_, rest) = said.split_once('\n').unwrap_or((said, ""));
     let (last, errors) = rest.split_once('\n').unwrap_or((rest, ""));
     match serde_json::from_str(last) {
         Ok(Line::Delivered(delivered)) => Ok(delivered),
         Ok(Line::Failed { message, hint }) => Err(GuestError::Refused { message, hint }),
         Ok(Line::Standing(_)) | Err(_) => Err(GuestError::Failed {
-            message: format!("`anole dataset run` ended with status {} on the server", status.trim()),
+            message: format!("`anole dataset run` ended with status {} on the server", status_of(said)),
             output: errors.lines().map(str::to_owned).collect(),
             hint: Some("the next apply carries on where it was".to_owned()),
         }),

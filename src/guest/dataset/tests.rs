@@ -106,5 +106,9 @@ fn what_came_of_it_is_its_last_word() {
     `anole dataset run` ended with status 137 on the server; it said last
       Killed
     ");
+    // Its last word did not get onto a full disk: it is not taken for one that can be found again.
+    let said = "0\n{\"delivered\":{\"rep\n";
+    assert_eq!((status_of(said), status_of("137\nKilled\n")), ("0", "137"));
+    insta::assert_snapshot!(outcome(said).unwrap_err(), @"`anole dataset run` ended with status 0 on the server, and printed nothing");
     assert!(stuck("stuck 12 13\n").unwrap_err().to_string().ends_with("processes 12 13"));
 }
