@@ -220,23 +220,30 @@ pub async fn mount(guest: &Guest, bucket: &Bucket<'_>, tell: &Tell) -> Result<()
 
 /// Why a bucket cannot be read, by what its tool says.
 fn unread(ended: &Ended, bucket: &Bucket<'_>) -> GuestError {
+    let (message, hint) = reason(&ended.stderr.text(), bucket);
+    GuestError::Failed { message, output: ended.stderr.last_lines(6), hint: Some(hint.to_owned()) }
+}
+
+/// What is wrong by what a tool said, and what to do.
+fn reason(said: &str, bucket: &Bucket<'_>) -> (String, &'static str) {
     let Bucket { bucket: name, endpoint, .. } = bucket;
     let tool = bucket.tool.name();
-    let said = ended.stderr.text();
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let (message, hint) = if says(&["NoSuchBucket", "directory not found", "404"]) {
-        let hint = "make the bucket first, or correct its name; a bucket of another project is not found either";
-        (format!("{endpoint} has no bucket `{name}`"), hint)
-    } else if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forbidden", "403"]) {
+    // Only where they say what they are: ids of requests and names are full of digits.
+    let status = |code: u16| ["StatusCode: ", "status code: ", "response code "].map(|word| format!("{word}{code}"));
+    let has_status = |code| status(code).iter().any(|word| said.contains(word.as_str()));
+    if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forbidden"]) || has_status(403) {
         let hint = "check `access_key` and `secret_key`, and that the credential is of the project that has the bucket";
         (format!("{endpoint} does not let the keys read bucket `{name}`"), hint)
+    } else if says(&["NoSuchBucket", "directory not found"]) || has_status(404) {
+        let hint = "make the bucket first, or correct its name; a bucket of another project is not found either";
+        (format!("{endpoint} has no bucket `{name}`"), hint)
     } else if says(&["connection refused", "no such host", "timeout", "i/o timeout", "network is unreachable"]) {
         let hint = "check `endpoint`: the server itself must reach it";
         (format!("the server does not reach {endpoint}"), hint)
     } else {
         (format!("{tool} does not mount bucket `{name}` of {endpoint}"), "see what it says; then apply again")
-    };
-    GuestError::Failed { message, output: ended.stderr.last_lines(6), hint: Some(hint.to_owned()) }
+    }
 }
 
 /// Unmounts a bucket once all that was written is in it, and takes its service and keys away.
@@ -314,6 +321,23 @@ mod tests {
         secret_access_key = the-key
         no_check_bucket = true
         ");
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_code_and_no_digits() {
+        // As rclone 1.60 and 1.75 said it of Ceph's gateway.
+        let bucket = Bucket { bucket: "course-404", ..BUCKET };
+        let why = |said: &str| reason(said, &bucket).0.replace("https://chi.example.org:7480", "the store");
+        let old =
+            "error in ListJSON: SignatureDoesNotMatch: \n\tstatus code: 403, request id: tx000004042a-404-default";
+        let new = "operation error S3: ListObjects, https response error StatusCode: 403, RequestID: tx404";
+        let refused = "the store does not let the keys read bucket `course-404`";
+        assert_eq!([why(old), why(new)], [refused; 2]);
+        let missing = "the store has no bucket `course-404`";
+        let by_head = "operation error S3: HeadBucket, https response error StatusCode: 404, RequestID: tx000403";
+        assert_eq!([why("error listing: directory not found"), why(by_head)], [missing; 2]);
+        assert_eq!(why("bucket course-404: i/o timeout"), "the server does not reach the store");
+        assert_eq!(why("course-404: tx403404"), "rclone does not mount bucket `course-404` of the store");
     }
 
     #[test]

@@ -70,11 +70,17 @@ fi
 systemctl daemon-reload
 if [ -n "$same" ] && [ -n "$(mounted)" ] && systemctl -q is-active "$service"; then exit 0; fi
 
-# A mount comes up whatever the keys are, and then every read fails: so they are tried first.
+# A mount comes up whatever the keys are, and then every read fails: so they are tried first. Listed is a folder that is
+# not there: that takes one request however many objects the bucket has, and is refused as any other.
 if [ "$tool" = rclone ]; then
     echo 'step trying the keys'
     said=$(timeout 90 rclone --config "$conf" --contimeout 15s --timeout 30s --retries 1 --low-level-retries 2 \
-        lsf --max-depth 1 "store:$bucket" 2>&1 >/dev/null) || { printf '%s\n' "$said" | tail -n 1 >&2; printf '%s\n' "$said" >&2; exit 66; }
+        lsf --max-depth 1 "store:$bucket/.anole/none/" 2>&1 >/dev/null) || {
+        said=${said:-timeout: no answer within 90 seconds}
+        printf '%s\n' "$said" | tail -n 1 >&2
+        printf '%s\n' "$said" >&2
+        exit 66
+    }
 fi
 echo "step mounting $path"
 mkdir -p "$path" || fail "cannot make $path"
