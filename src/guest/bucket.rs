@@ -19,6 +19,9 @@ use crate::ssh::{End, Ended};
 const MOUNT: &str = include_str!("bucket_mount.sh");
 /// Ends once what the service runs has mounted the folder, or has ended itself.
 const MOUNTED: &str = "until mountpoint -q \"$0\"; do kill -0 \"$MAINPID\" || exit 1; sleep 0.2; done";
+/// Frees the folder of a mount whose tool died. What else somebody mounted there is left alone, and waited for to go.
+const FREE: &str = "kind=; while read -r _ at is _; do [ \"$at\" != \"$1\" ] || kind=$is; done </proc/self/mounts; case $kind in \
+                    '') ;; fuse|fuse.*) umount -l \"$0\" ;; *) echo \"$kind is mounted at $0\" >&2; exit 1 ;; esac";
 const UNMOUNT: &str = concat!(include_str!("users.sh"), include_str!("bucket_unmount.sh"));
 
 /// Installing the tool over a slow line is the longest of it.
@@ -131,13 +134,14 @@ impl Bucket<'_> {
                 format!("ExecStartPost=/usr/bin/env {}\n", line(&words))
             }
         };
-        let (service, path) = (self.service, word(self.path));
+        let service = self.service;
+        let before = line(&["sh", "-c", FREE, self.path, &listed(self.path)].map(str::to_owned));
         let title = format!("Bucket {} ({})", self.bucket, self.label).replace('%', "%%");
         format!(
             "[Unit]\nDescription={title}\nWants=network-online.target\nAfter=network-online.target\n\
              StartLimitIntervalSec=0\n\n\
              [Service]\nType={kind}\nUser=@user@\nCacheDirectory={service}\n{environment}\
-             ExecStartPre=-+/usr/bin/env umount -l {path}\nExecStart=/usr/bin/env {}\n{after}Restart=on-failure\n\
+             ExecStartPre=+/usr/bin/env {before}\nExecStart=/usr/bin/env {}\n{after}Restart=on-failure\n\
              RestartSec=5\nTimeoutStopSec=300\n\n\
              [Install]\nWantedBy=multi-user.target",
             line(&words)
@@ -184,6 +188,11 @@ impl Bucket<'_> {
 fn word(text: &str) -> String {
     let escaped = text.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
     format!("\"{escaped}\"")
+}
+
+/// A path as the kernel lists it among what is mounted.
+fn listed(path: &str) -> String {
+    path.replace('\\', r"\134").replace(' ', r"\040").replace('\t', r"\011").replace('\n', r"\012")
 }
 
 /// Passes on what a program says is under way.
@@ -302,7 +311,7 @@ mod tests {
         Type=notify
         User=@user@
         CacheDirectory=anole-bucket-lab-food11
-        ExecStartPre=-+/usr/bin/env umount -l "/mnt/100%% \"mine\""
+        ExecStartPre=+/usr/bin/env "sh" "-c" "kind=; while read -r _ at is _; do [ \"$$at\" != \"$$1\" ] || kind=$$is; done </proc/self/mounts; case $$kind in '') ;; fuse|fuse.*) umount -l \"$$0\" ;; *) echo \"$$kind is mounted at $$0\" >&2; exit 1 ;; esac" "/mnt/100%% \"mine\"" "/mnt/100%%\\040\"mine\""
         ExecStart=/usr/bin/env …
         Restart=on-failure
         RestartSec=5
@@ -321,6 +330,17 @@ mod tests {
         secret_access_key = the-key
         no_check_bucket = true
         ");
+    }
+
+    #[test]
+    fn what_else_is_mounted_there_is_left_alone() {
+        let run = |path: &str| {
+            let ran = std::process::Command::new("sh").args(["-c", FREE, path, &listed(path)]).output().unwrap();
+            (ran.status.success(), String::from_utf8(ran.stderr).unwrap())
+        };
+        assert_eq!(run("/proc"), (false, "proc is mounted at /proc\n".to_owned()));
+        assert_eq!(run("/nothing is here"), (true, String::new()));
+        assert_eq!(listed("/a b\\c\td"), r"/a\040b\134c\011d");
     }
 
     #[test]
