@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::environment::TestEnvironment;
+use crate::site::Site;
 
 /// Where the data of the embedded store is.
 const OBJECTS: &str = "state/embedded/clouds/chi/objects";
@@ -128,8 +131,37 @@ fn objects_go_only_where_that_is_said() {
     env.has_no_changes("spec.yaml");
 }
 
+/// The keys of what is in the bucket, without the prefix.
+fn keys(env: &TestEnvironment) -> Vec<String> {
+    let all = Site::new(env.path("state/embedded/clouds/chi")).ids("objects");
+    all.iter().map(|id| id.split_once("/Food-11/").unwrap_or_else(|| panic!("{all:?}")).1.to_owned()).collect()
+}
+
 #[test]
 fn a_load_that_fails_says_which_object_and_why_and_leaves_no_manifest() {
+    const KEY: &str = "training/class_01/1_4.jpg";
+    const MANIFEST: &str = ".anole/manifest.json";
+    let env = with_pictures(SPEC);
+    env.apply("spec.yaml");
+    assert!(keys(&env).iter().any(|key| key == MANIFEST), "{:?}", keys(&env));
+    env.write(&format!("data/{}", KEY.replace("class_01/", "")), "another");
+    env.write("data/validation/0_3.jpg", "one more");
+    let fault = json!([{"method": "PUT", "path": format!("/Food-11/{KEY}$"), "status": 403}]);
+    Site::new(env.path("state/embedded/clouds/chi")).order_faults(&fault);
+    let failed = env.anole("apply spec.yaml --yes").exits(1).says("datasets.food11: loading failed: ");
+    failed.says(&format!("Food-11/{KEY}")).says("403");
+    let left = keys(&env);
+    assert!(!left.iter().any(|key| key == MANIFEST) && left.iter().any(|key| key == KEY), "{left:?}");
+    assert_eq!((stored(&env, "training 4"), stored(&env, "another")), (1, 0), "the old one is there");
+    // The fault is over: what is missing is sent.
+    env.apply("spec.yaml").says("datasets.food11: 12 objects, ");
+    assert_eq!((stored(&env, "training 4"), stored(&env, "another"), stored(&env, "one more")), (0, 1, 1));
+    assert!(keys(&env).iter().any(|key| key == MANIFEST));
+    env.has_no_changes("spec.yaml");
+}
+
+#[test]
+fn a_source_that_is_wrong_is_refused_before_anything_is_sent() {
     let env = with_pictures(&SPEC.replace("{ path: ./data }", "{ url: 'file:///nowhere/at/all.zip' }"));
     env.anole("apply spec.yaml --yes").exits(1).says("datasets.food11: loading failed: /nowhere/at/all.zip:");
     env.write("pictures.tar", "no archive");

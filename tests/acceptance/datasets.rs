@@ -157,7 +157,7 @@ fn food11_by_swift_is_what_the_lab_makes() {
 /// A file that goes in parts, a copy of it inside the store, and a second plan that is empty.
 fn a_large_object_is_loaded_and_copied(credential: &str) {
     let mut cloud = TestCloud::with("");
-    let (_served, store) = cloud.object_store();
+    let (served, store) = cloud.object_store();
     let bucket = unique("large");
     fs::create_dir(cloud.env.path("data")).expect("a folder");
     let mut large = data::picture(7, 70 << 20);
@@ -171,7 +171,12 @@ fn a_large_object_is_loaded_and_copied(credential: &str) {
          prefix: one{credential} }}\n  two:\n    source: {{ bucket: b, prefix: one{credential} }}\n    load: {{ bucket: b, prefix: \
          two{credential} }}\n    depends_on: [datasets.one]\n"
     ));
-    cloud.converge();
+    // Both objects go once, the large one in parts: what is copied never passes through here. Ceph copies by S3 alone what is
+    // in parts.
+    let is_ceph = served.is_none() && std::env::var_os("ANOLE_ACCEPTANCE_STORE").is_none();
+    let copied = if credential.is_empty() && is_ceph { 1 } else { 2 };
+    let copied = format!("; {copied} copied by the store");
+    cloud.converge().says("datasets.one: 2 objects, 40.0 MiB; 2 sent (").says(&copied);
     for prefix in ["one", "two"] {
         let path = format!("/{bucket}/{prefix}/large.bin");
         assert_eq!(sha256(&store.bytes("object-store", &path)), sha256(&large), "{path}");

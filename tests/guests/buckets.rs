@@ -76,6 +76,16 @@ fn a_bucket_is_read_written_and_let_go() {
     lab.env.apply("spec.yaml");
     assert_eq!(lab.ssh("one", "wc -c </mnt/object/class_00/0_0.jpg"), "100000");
 
+    // What somebody else mounted there meanwhile is left alone; the service comes once that is gone.
+    let service = "anole-bucket-lab-lake";
+    lab.root(
+        "one",
+        &format!("systemctl stop {service}; mount -t tmpfs none /mnt/object; systemctl start {service} || true"),
+    );
+    assert_eq!(lab.root("one", "findmnt -no FSTYPE /mnt/object"), "tmpfs");
+    lab.root("one", "umount /mnt/object");
+    lab.wait("the bucket again", || lab.tries("one", "cat /mnt/object/class_00/0_0.jpg").status.success());
+
     // For writing: what was written is in the bucket when it is unmounted; in use it stays.
     lab.env.write("spec.yaml", &stack(&bucket(&store, "food11", ", read_only: false")));
     lab.env.apply("spec.yaml");

@@ -13,6 +13,7 @@
 //! - When it goes, so do its machines, and no other process: a machine is known by the lab's folder in its command line.
 //! - `wait` is the only way to wait, and says what for when it is in vain.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -230,10 +231,30 @@ impl Lab {
 
     /// One try at an address. Code 255 is SSH's own: nobody is there, or not the right one.
     pub fn ssh_to(&self, address: &str, command: &str) -> Output {
+        self.line_to(address, command).stdin(Stdio::null()).output().expect("ssh runs")
+    }
+
+    fn line_to(&self, address: &str, command: &str) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.args(["-F", "none", "-i"]).arg(self.env.path("key")).args(OPTIONS.split_whitespace());
-        ssh.arg(format!("cc@{address}")).arg(command).stdin(Stdio::null());
-        ssh.output().expect("ssh runs")
+        ssh.arg(format!("cc@{address}")).arg(command);
+        ssh
+    }
+
+    /// Where a text is on a server: the log-in user's files, and the words and environments of all processes. It goes there
+    /// over standard input, so that the search does not find itself.
+    #[track_caller]
+    pub fn finds(&self, name: &str, text: &str) -> Vec<String> {
+        assert!(!text.trim().is_empty(), "a text");
+        let search = "cd && sudo sh -c 'grep -rlasF -f - . /proc/[0-9]*/cmdline /proc/[0-9]*/environ; true'";
+        let mut ssh = self.line_to(&self.address(name), search);
+        let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("ssh runs");
+        let mut input = ssh.stdin.take().expect("a pipe");
+        writeln!(input, "{}", text.trim()).expect("a line");
+        drop(input);
+        let said = ssh.wait_with_output().expect("ssh ends");
+        assert!(said.status.success(), "{:?}", said.status);
+        String::from_utf8_lossy(&said.stdout).lines().map(str::to_owned).collect()
     }
 
     /// Copies a file or folder to an address.
