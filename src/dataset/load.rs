@@ -368,26 +368,27 @@ impl Loader {
     async fn own_uploads(&self, wanted: &[Object], seen: &Seen) -> Result<Vec<Upload>, LoadError> {
         let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
         let others = decide::foreign(seen.objects.keys().map(String::as_str));
-        let mut uploads = match self.store.uploads(&self.bucket, &self.prefix).await {
-            Err(error) if error.kind() == ObjectErrorKind::Unsupported => Vec::new(),
-            other => other?,
-        };
-        uploads.retain(|upload| {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_own = |upload: &Upload| {
             let below = upload.key.strip_prefix(self.prefix.as_str());
             let extra = |below: &str| self.options.delete_extra && !others.iter().any(|other| below.starts_with(other));
-            below.is_some_and(|below| keys.contains(below) || extra(below))
-        });
-        Ok(uploads)
+            !made.contains(&upload.id) && below.is_some_and(|below| keys.contains(below) || extra(below))
+        };
+        self.uploads(&is_own).await
+    }
+
+    /// The unfinished uploads below the prefix; a store that has none of that sort has none.
+    async fn uploads(&self, which: &(dyn Fn(&Upload) -> bool + Sync)) -> Result<Vec<Upload>, LoadError> {
+        match self.store.uploads(&self.bucket, &self.prefix, which).await {
+            Err(error) if error.kind() == ObjectErrorKind::Unsupported => Ok(Vec::new()),
+            other => Ok(other?),
+        }
     }
 
     /// Gives up the uploads that no object is made of. By Swift those are also the parts of objects that are gone.
     async fn tidy(&self, wanted: &[Object], seen: &Seen) -> Result<u64, LoadError> {
-        let mut open = self.own_uploads(wanted, seen).await?;
-        let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
-        open.retain(|upload| !made.contains(&upload.id));
-        for upload in &open {
-            self.store.abort(upload).await?;
-        }
+        let open = self.own_uploads(wanted, seen).await?;
+        self.store.abort_all(&open).await?;
         Ok(open.len() as u64)
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::error::ObjectError;
 use super::types::{
     BucketEntry, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum, Upload,
-    VersionPage, Victim,
+    UploadPage, VersionPage, Victim,
 };
 
 /// The operations of a store. Every one may be sent twice; see [`super::retry`].
@@ -88,8 +88,26 @@ pub(super) trait Api: Send + Sync {
 
     async fn abort(&self, upload: &Upload) -> Outcome<()>;
 
-    /// The uploads under way of keys that begin with `prefix`.
-    async fn uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>>;
+    /// One page of the uploads under way of keys that begin with `prefix`, in the order of their keys; see
+    /// [`Api::lists_made`].
+    async fn uploads(&self, bucket: &str, prefix: &str, from: Option<&(String, String)>) -> Outcome<UploadPage>;
+
+    /// Whether the list of uploads has those too that objects are made of: which these are, [`Api::upload_of`] says.
+    fn lists_made(&self) -> bool {
+        false
+    }
+
+    /// The id of the upload that an object is made of. Asked where [`Api::lists_made`] says so.
+    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
+        let _ = (bucket, key);
+        Ok(None)
+    }
+
+    /// Whether versions of a bucket's objects are kept, or may be kept still. Asked where [`Api::lists_made`] says so.
+    async fn keeps_versions(&self, bucket: &str) -> Outcome<bool> {
+        let _ = bucket;
+        Ok(false)
+    }
 
     /// One page of versions and deletion marks. A store without versions has none.
     async fn versions(&self, bucket: &str, prefix: &str, from: Option<&(String, String)>) -> Outcome<VersionPage>;

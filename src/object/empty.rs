@@ -7,9 +7,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _};
-
 use super::types::{Keys, Outcome, SettingsChange, Victim};
 use super::{AT_A_TIME, ObjectErrorKind, Store};
 
@@ -61,17 +58,13 @@ impl Store {
     }
 
     async fn empty(&self, bucket: &str, gone: &mut Emptied, tell: &(dyn Fn(Emptied) + Sync)) -> Outcome<()> {
-        let uploads = match self.uploads(bucket, "").await {
+        let uploads = match self.uploads(bucket, "", &|_| true).await {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) if error.kind() == ObjectErrorKind::Unsupported => Vec::new(),
             other => other?,
         };
-        let aborts: Vec<BoxFuture<'_, Outcome<()>>> = uploads.iter().map(|upload| self.abort(upload).boxed()).collect();
-        let mut aborts = futures_util::stream::iter(aborts).buffer_unordered(SIDE_BY_SIDE);
-        while let Some(done) = aborts.next().await {
-            done?;
-            gone.uploads += 1;
-        }
+        self.abort_all(&uploads).await?;
+        gone.uploads += uploads.len() as u64;
         let before = gone.objects;
         let count = AtomicU64::new(before);
         let uploads = gone.uploads;

@@ -28,6 +28,7 @@ pub mod retry;
 mod s3;
 mod swift;
 mod types;
+mod uploads;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -40,7 +41,7 @@ pub use retry::RetryPolicy;
 pub use s3::{REGION, S3Config};
 pub use types::{
     Acl, BucketEntry, CorsRule, Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange,
-    Sum, Upload, VersionPage, Victim,
+    Sum, Upload, UploadPage, VersionPage, Victim,
 };
 
 /// How many objects one request deletes at most: S3's limit, and Ceph's for both APIs.
@@ -120,7 +121,7 @@ impl Store {
         self.api.lists_whole()
     }
 
-    /// How many requests were sent, each try counted; an operation that pages counts as one.
+    /// How many requests were sent, each try counted; a list of an upload's parts counts as one.
     #[must_use]
     pub fn request_count(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -402,14 +403,6 @@ impl Store {
     pub async fn abort(&self, upload: &Upload) -> Outcome<()> {
         let said = format!("DELETE {}/{} upload", upload.bucket, upload.key);
         self.again(0, &said, || self.api.abort(upload)).await
-    }
-
-    /// The unfinished uploads of keys that begin with `prefix`.
-    ///
-    /// # Errors
-    /// As [`Store::list_page`].
-    pub async fn uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>> {
-        self.again(0, &format!("GET {bucket}?uploads"), || self.api.uploads(bucket, prefix)).await
     }
 
     /// One page of versions and deletion marks, from where the one before ended. Swift has none, see `empty`.

@@ -168,6 +168,15 @@ pub struct Upload {
     pub begun: Option<Timestamp>,
 }
 
+/// A page of uploads in parts.
+#[derive(Debug, Clone, Default)]
+pub struct UploadPage {
+    /// In the order of their keys.
+    pub uploads: Vec<Upload>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<(String, String)>,
+}
+
 /// A part that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {

@@ -13,7 +13,7 @@ use super::super::api::Api;
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
     Acl, BucketEntry, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum,
-    Upload, VersionPage, Victim,
+    Upload, UploadPage, VersionPage, Victim,
 };
 use super::objects::is_without;
 use super::{REGION, S3, time};
@@ -289,8 +289,8 @@ impl Api for S3 {
         self.abort_upload(upload).await
     }
 
-    async fn uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>> {
-        self.list_uploads(bucket, prefix).await
+    async fn uploads(&self, bucket: &str, prefix: &str, from: Option<&(String, String)>) -> Outcome<UploadPage> {
+        self.list_uploads(bucket, prefix, from).await
     }
 
     async fn versions(&self, bucket: &str, prefix: &str, from: Option<&(String, String)>) -> Outcome<VersionPage> {

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
-    Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Sum, Upload, VersionPage, Victim,
+    Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Sum, Upload, UploadPage, VersionPage, Victim,
 };
 use super::signed::Signed;
 use super::{S3, bare, kind, time, unsigned};
@@ -263,35 +263,32 @@ impl S3 {
         }
     }
 
-    pub(super) async fn list_uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>> {
-        let mut uploads = Vec::new();
-        let (mut key_marker, mut id_marker): (Option<String>, Option<String>) = (None, None);
-        loop {
-            let request = self
-                .client
-                .list_multipart_uploads()
-                .bucket(bucket)
-                .set_prefix(Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()))
-                .set_key_marker(key_marker.clone())
-                .set_upload_id_marker(id_marker.clone());
-            let asked = || format!("GET {bucket}?uploads");
-            let answer = request.send().await.map_err(|error| self.error(asked(), error))?;
-            uploads.extend(answer.uploads().iter().filter_map(|upload| {
-                Some(Upload {
-                    bucket: bucket.to_owned(),
-                    key: upload.key()?.to_owned(),
-                    id: upload.upload_id()?.to_owned(),
-                    begun: time(upload.initiated()),
-                })
-            }));
-            let next = answer.next_key_marker().filter(|key| !key.is_empty()).map(str::to_owned);
-            let next_id = answer.next_upload_id_marker().map(str::to_owned);
-            let same = next == key_marker && next_id == id_marker;
-            if !answer.is_truncated().unwrap_or(false) || next.is_none() || same {
-                return Ok(uploads);
-            }
-            (key_marker, id_marker) = (next, next_id);
-        }
+    pub(super) async fn list_uploads(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: Option<&(String, String)>,
+    ) -> Outcome<UploadPage> {
+        let request = self
+            .client
+            .list_multipart_uploads()
+            .bucket(bucket)
+            .set_prefix(Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()))
+            .set_key_marker(from.map(|from| from.0.clone()))
+            .set_upload_id_marker(from.map(|from| from.1.clone()).filter(|id| !id.is_empty()));
+        let answer = request.send().await.map_err(|error| self.error(format!("GET {bucket}?uploads"), error))?;
+        let uploads = answer.uploads().iter().filter_map(|upload| {
+            Some(Upload {
+                bucket: bucket.to_owned(),
+                key: upload.key()?.to_owned(),
+                id: upload.upload_id()?.to_owned(),
+                begun: time(upload.initiated()),
+            })
+        });
+        let more = answer.is_truncated().unwrap_or(false);
+        let next = answer.next_key_marker().filter(|key| more && !key.is_empty());
+        let next_id = answer.next_upload_id_marker().unwrap_or_default();
+        Ok(UploadPage { uploads: uploads.collect(), next: next.map(|key| (key.to_owned(), next_id.to_owned())) })
     }
 
     pub(super) async fn list_versions(

@@ -10,7 +10,7 @@ use super::super::api::Api;
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
     Acl, BucketEntry, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum,
-    Upload, VersionPage, Victim,
+    Upload, UploadPage, VersionPage, Victim,
 };
 use super::{LEAST_PAGE, PAGE, Swift, container_path, listed_time, metadata, number, segments_of, text, versions_of};
 use crate::cloud::RawBody;
@@ -261,8 +261,26 @@ impl Api for Swift {
         self.abort_upload(upload).await
     }
 
-    async fn uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>> {
-        self.list_uploads(bucket, prefix).await
+    async fn uploads(&self, bucket: &str, prefix: &str, from: Option<&(String, String)>) -> Outcome<UploadPage> {
+        self.list_uploads(bucket, prefix, from).await
+    }
+
+    fn lists_made(&self) -> bool {
+        true
+    }
+
+    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
+        self.upload_of_object(bucket, key).await
+    }
+
+    /// Those that were kept stay where they are when no more are.
+    async fn keeps_versions(&self, bucket: &str) -> Outcome<bool> {
+        let here = self.settings(bucket).await?;
+        let kept = match self.settings(&versions_of(bucket)).await {
+            Err(error) if error.is_not_found() => None,
+            other => other?.objects,
+        };
+        Ok(here.versioning || kept.unwrap_or_default() > 0)
     }
 
     /// Versions are objects of a container of their own: see [`Api::companions`].

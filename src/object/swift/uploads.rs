@@ -1,12 +1,10 @@
 //! Uploads in parts by Swift's API: static large objects.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
-use super::super::types::{Keys, Outcome, Part, PutOptions, Sum, Upload, Victim};
+use super::super::types::{Keys, Outcome, Part, PutOptions, Sum, Upload, UploadPage, Victim};
 use super::objects::written;
 use super::{Swift, container_path, object_path, segments_of};
 use crate::cloud::RawBody;
@@ -88,26 +86,34 @@ impl Swift {
         Ok(())
     }
 
-    /// The uploads whose parts no object of the bucket is made of: under way, given up, or of an object that is gone.
-    pub(super) async fn list_uploads(&self, bucket: &str, prefix: &str) -> Outcome<Vec<Upload>> {
-        let mut found: BTreeMap<String, BTreeMap<String, Option<jiff::Timestamp>>> = BTreeMap::new();
-        for entry in self.list_segments(bucket, prefix).await? {
-            if let Some((key, id, _)) = read_name(&entry.key) {
-                found.entry(key.to_owned()).or_default().entry(id.to_owned()).or_insert(entry.modified);
+    /// One page of uploads: under way, given up, of an object that is gone, or of one that is there. A page is one of the
+    /// list of parts, and begins after the part that the one before ended with.
+    pub(super) async fn list_uploads(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: Option<&(String, String)>,
+    ) -> Outcome<UploadPage> {
+        let keys = Keys { prefix: prefix.to_owned(), after: from.map(|from| from.0.clone()), until: None };
+        let page = match self.list_page(&segments_of(bucket), &keys).await {
+            Err(error) if error.is_not_found() => return Ok(UploadPage::default()),
+            other => other?,
+        };
+        let mut uploads: Vec<Upload> = Vec::new();
+        for entry in &page.objects {
+            let Some((key, id, _)) = read_name(&entry.key) else { continue };
+            if uploads.last().is_none_or(|last| (last.key.as_str(), last.id.as_str()) != (key, id)) {
+                let (key, id) = (key.to_owned(), id.to_owned());
+                uploads.push(Upload { bucket: bucket.to_owned(), key, id, begun: entry.modified });
             }
         }
-        let mut uploads = Vec::new();
-        for (key, ids) in found {
-            let used = self.upload_of(bucket, &key).await?;
-            let open = ids.into_iter().filter(|(id, _)| used.as_ref() != Some(id));
-            uploads.extend(open.map(|(id, begun)| Upload { bucket: bucket.to_owned(), key: key.clone(), id, begun }));
-        }
-        Ok(uploads)
+        let last = page.objects.last().filter(|_| page.more);
+        Ok(UploadPage { uploads, next: last.map(|last| (last.key.clone(), String::new())) })
     }
 
     /// The id of the upload that an object is made of, if it was made of one. Ceph gives no manifest back (its answer
     /// is empty), so the object's metadata says it.
-    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
+    pub(super) async fn upload_of_object(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
         match self.head_object(bucket, key).await {
             Ok(mut head) => Ok(head.metadata.remove(UPLOAD)),
             Err(error) if error.is_not_found() => Ok(None),
