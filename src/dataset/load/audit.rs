@@ -3,13 +3,14 @@
 //! In: a place. Out: an [`Audit`], in one list and one read; with [`Reading::Back`] every byte is read as well. Nothing is
 //! changed. The same place, without the objects of the dataset, by [`unload`]: nothing else below the prefix goes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 use super::decide::{self, Verdict};
 use super::{LoadError, Loader, MANIFEST, Options, PREVIOUS, Place, Unwatched};
 use crate::dataset::{Content, Listed, Manifest, Object, Open, Reader};
-use crate::object::Victim;
+use crate::object::{Upload, Victim};
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -96,29 +97,38 @@ fn elsewhere(listed: &Listed) -> Object {
     Object { key: listed.key.clone(), size: listed.size, sha256: listed.sha256, content }
 }
 
-/// Deletes the objects that the manifest lists, after the manifest. Without one, nothing is known to be the dataset's,
-/// and nothing goes.
+/// Deletes the objects that the manifest lists, after the manifest, and the parts of uploads that they were made of or were
+/// to be made of. Without a manifest nothing is known to be the dataset's, and nothing goes.
 ///
 /// # Errors
-/// What the store refuses to delete.
+/// What the store refuses to delete; a manifest that cannot be read, and then nothing is deleted.
 pub async fn unload(place: &Place) -> Result<u64, LoadError> {
     let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
     let (manifest, kept) = (loader.key(MANIFEST), loader.key(PREVIOUS));
-    let bytes = match loader.read(MANIFEST).await? {
+    let read = |bytes: &[u8]| {
+        let refused = |error| LoadError::Manifest(format!("{error}; no object was deleted"));
+        Manifest::parse(bytes).map_err(refused)
+    };
+    let parsed = match loader.read(MANIFEST).await? {
         Some(bytes) => {
+            // Before the one beside it is written over, which may be a good one.
+            let parsed = read(&bytes)?;
             // What says which objects are the dataset's goes last, so that an interrupted deletion is carried on.
             loader.store.copy((&loader.bucket, &manifest), (&loader.bucket, &kept), None).await?;
             loader.store.delete(&loader.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
-            bytes
+            parsed
         }
         None => match loader.read(PREVIOUS).await? {
-            Some(bytes) => bytes,
+            Some(bytes) => read(&bytes)?,
             None => return Ok(0),
         },
     };
-    let parsed = Manifest::parse(&bytes).map_err(|error| LoadError::Manifest(error.to_string()))?;
     let victims: Vec<_> = parsed.objects.iter().map(|object| Victim::object(loader.key(&object.key))).collect();
     loader.store.delete(&loader.bucket, &victims, super::DELETIONS, &|_| ()).await?;
+    // Now that they are gone: by Swift the parts of an object that is there are no unfinished upload.
+    let keys: BTreeSet<&str> = victims.iter().map(|victim| victim.key.as_str()).collect();
+    let open = loader.uploads(&|upload: &Upload| keys.contains(upload.key.as_str())).await?;
+    loader.store.abort_all(&open).await?;
     loader.store.delete(&loader.bucket, &[Victim::object(kept)], 1, &|_| ()).await?;
     Ok(victims.len() as u64)
 }

@@ -366,6 +366,29 @@ async fn an_audit_counts_what_differs_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_dataset_that_goes_takes_its_unfinished_uploads_along() {
+    let (fake, store) = Fake::serve().await;
+    run(&store, &[large("one", 3, 1), wanted("a", vec![1])], options()).await.unwrap();
+    let place = Place { store: store.clone(), bucket: "b".into(), prefix: "p".into() };
+    store.begin("b", "p/one", &PutOptions::default()).await.unwrap();
+    let stranger = store.begin("b", "p/another", &PutOptions::default()).await.unwrap();
+    // One that cannot be read says nothing of what is the dataset's, and takes no good one's place.
+    let good = fake.world.lock().unwrap().objects["p/.anole/manifest.json"].clone();
+    let put = |key: &str, kept: Kept| drop(fake.world.lock().unwrap().objects.insert(key.to_owned(), kept));
+    put("p/.anole/previous.json", good.clone());
+    put("p/.anole/manifest.json", Kept { content: "{".into(), ..Kept::default() });
+    let refused = unload(&place).await.unwrap_err().to_string();
+    assert!(refused.contains("damaged") && refused.ends_with("no object was deleted"), "{refused}");
+    assert_eq!(fake.world.lock().unwrap().objects["p/.anole/previous.json"].content, good.content);
+    assert_eq!(fake.keys().len(), 4);
+    fake.world.lock().unwrap().objects.remove("p/.anole/manifest.json");
+    assert_eq!(unload(&place).await.unwrap(), 2);
+    let world = fake.world.lock().unwrap();
+    assert!(world.objects.is_empty());
+    assert_eq!(world.uploads.keys().collect::<Vec<_>>(), [&stranger.id]);
+}
+
+#[tokio::test]
 async fn a_key_twice_or_of_the_loaders_own_is_refused() {
     let (fake, store) = Fake::serve().await;
     let twice = run(&store, &[wanted("a", vec![1]), wanted("a", vec![2])], options()).await.unwrap_err().to_string();

@@ -135,3 +135,13 @@ async fn parts_of_kept_versions_stay() {
     assert_eq!(load_all(&store, &[large("one", 2, 4)]).await.aborted, 0);
     assert_eq!(parts_of(&store, "p/one/").await, 6);
 }
+
+#[tokio::test]
+async fn a_dataset_that_goes_takes_the_parts_of_its_large_objects_along() {
+    let (_folder, _between, store) = served().await;
+    load_all(&store, &[large("one", 2, 1), wanted("small", b"small".to_vec())]).await;
+    begun(&store, "p/other").await;
+    assert_eq!(unload(&place(&store)).await.unwrap(), 2);
+    assert_eq!(store.list("bkt", &Keys::default()).await.unwrap(), []);
+    assert_eq!((parts_of(&store, "").await, parts_of(&store, "p/other/").await), (1, 1), "what is not its own stays");
+}
