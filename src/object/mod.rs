@@ -102,6 +102,14 @@ impl Store {
         self.api.place() == other.api.place()
     }
 
+    /// Whether the other one is the same store, or may be: seen through two APIs it is at one host, whatever the ports.
+    #[must_use]
+    pub fn may_be_same(&self, other: &Self) -> bool {
+        let (this, that) = (self.api.place(), other.api.place());
+        let api = |place: &str| place.split(' ').next().unwrap_or_default().to_owned();
+        this == that || (api(&this) != api(&that) && without_port(self.host()) == without_port(other.host()))
+    }
+
     /// What tells this store from others: its API and its address.
     #[must_use]
     pub fn place(&self) -> String {
@@ -420,6 +428,15 @@ fn taken(error: ObjectError) -> ObjectError {
         parts.message = "a bucket of this name belongs to somebody else".to_owned();
     });
     error.hint("bucket names are the whole store's: choose another one")
+}
+
+/// The host's name alone, of `host` or `host:port`.
+fn without_port(host: &str) -> &str {
+    // An address of IPv6 stands in brackets.
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// From 0 to 1.

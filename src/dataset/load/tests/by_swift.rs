@@ -145,3 +145,48 @@ async fn a_dataset_that_goes_takes_the_parts_of_its_large_objects_along() {
     assert_eq!(store.list("bkt", &Keys::default()).await.unwrap(), []);
     assert_eq!((parts_of(&store, "").await, parts_of(&store, "p/other/").await), (1, 1), "what is not its own stays");
 }
+
+#[tokio::test]
+async fn a_store_seen_through_two_apis_is_one() {
+    let (_folder, _between, store) = served().await;
+    let by_s3 = |endpoint: &str| {
+        let config = crate::object::S3Config {
+            endpoint: endpoint.parse().unwrap(),
+            region: "us-east-1".into(),
+            access_key: "KEY".into(),
+            secret_key: "secret".to_owned().into(),
+            session_token: None,
+            trusted: None,
+        };
+        Store::s3(&config).unwrap()
+    };
+    for (endpoint, same) in [
+        ("http://embedded.invalid", true),
+        ("https://embedded.invalid:7480", true),
+        ("http://other.invalid", false),
+        ("http://[::1]:80", false),
+    ] {
+        let other = by_s3(endpoint);
+        assert_eq!((store.may_be_same(&other), other.may_be_same(&store)), (same, same), "{endpoint}");
+        assert!(!store.is_same(&other), "no copy is asked for from one API to the other");
+    }
+    let (one, other) = (by_s3("http://h:1"), by_s3("http://h:2"));
+    assert!(one.may_be_same(&one) && !one.may_be_same(&other), "two services of one host");
+}
+
+#[tokio::test]
+async fn a_source_is_known_through_another_api() {
+    let (folder, _between, store) = served().await;
+    store.put("bkt", "src/a", &"a".into(), &PutOptions::default()).await.unwrap();
+    let keys = serde_json::json!({ "endpoint": "http://embedded.invalid", "region": "us-east-1", "access_key": "KEY",
+        "secret_key": "secret" });
+    let from = serde_json::json!({ "bucket": { "store": keys, "bucket": "bkt", "prefix": "src" } });
+    let load = serde_json::json!({ "bucket": "bkt", "prefix": "", "transfers": 4, "delete_extra": true });
+    let delivery = serde_json::json!({ "job": { "sources": [{ "from": from }] }, "staging": folder.path().join("s"),
+        "load": load });
+    let delivery: crate::dataset::delivery::Delivery = serde_json::from_value(delivery).unwrap();
+    let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+    let refused = crate::dataset::delivery::deliver(&delivery, &store, &watch).await.unwrap_err().to_string();
+    assert!(refused.contains("is the source, and the load goes to"), "{refused}");
+    assert_eq!(store.list("bkt", &Keys::default()).await.unwrap().len(), 1);
+}
