@@ -86,10 +86,8 @@ impl Loader {
         let parts = match copies.buffered(SIDE_BY_SIDE).try_collect::<Vec<_>>().await {
             Ok(parts) => parts,
             Err(error) => {
-                // What failed first is what matters; if the upload stays, the next load gives it up.
-                if let Err(stays) = self.store.abort(&upload).await {
-                    tracing::warn!("an upload that is of no use stays: {stays}");
-                }
+                // What failed first is what matters.
+                self.give_up(&upload).await;
                 return Err(error);
             }
         };

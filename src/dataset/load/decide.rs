@@ -43,8 +43,8 @@ pub(super) fn decide(wanted: &[Object], seen: &Seen, prefix: &str, threshold: u6
                 Some(known) if known.sha256 == object.sha256 && known.size == object.size => {
                     Verdict::Kept(entry.etag.clone())
                 }
-                Some(_) if !large => Verdict::Other,
-                _ => Verdict::Unsure,
+                Some(_) => Verdict::Other,
+                None => Verdict::Unsure,
             }
         })
         .collect();
@@ -127,6 +127,13 @@ mod tests {
     fn a_large_object_may_be_listed_by_its_manifest() {
         let seen = seen(&[("large", 311, "d41d")], &[("large", 500, 1, "whole")]);
         assert_eq!(decide(&[wanted("large", 500, 1)], &seen, "", 100).verdicts, [Verdict::Unsure]);
+    }
+
+    #[test]
+    fn a_large_object_that_the_manifest_knows_needs_no_look() {
+        let seen = seen(&[("large", 500, "e")], &[("large", 500, 1, "e")]);
+        assert_eq!(decide(&[wanted("large", 500, 1)], &seen, "", 100).verdicts, [Verdict::Kept("e".into())]);
+        assert_eq!(decide(&[wanted("large", 500, 2)], &seen, "", 100).verdicts, [Verdict::Other]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::look::Seen;
 use super::{LoadError, Loader, Object, Report, SHA256, kib};
 use crate::dataset::{Progress, Stage};
 use crate::hex;
-use crate::object::{ObjectError, ObjectErrorKind, Part, PutOptions, Store, Sum, Upload};
+use crate::object::{Head, ObjectError, ObjectErrorKind, Part, PutOptions, Store, Sum, Upload, Victim};
 
 /// Most stores take more; Swift's large objects are of a thousand.
 const MOST_PARTS: u64 = 1000;
@@ -261,9 +261,28 @@ impl Loader {
     }
 
     async fn send_parts(self: &Arc<Self>, at: usize, wanted: &Object, open: Vec<Upload>) -> Result<Sent, LoadError> {
-        let of = |error| self.of(wanted, error);
         let size = part_size(wanted.size, self.options.part_size);
-        let (upload, there) = self.resume(wanted, open, size).await?;
+        if let Some((upload, there)) = self.resume(wanted, open, size).await?
+            && let Some(sent) = self.send_into(at, wanted, (&upload, &there), size).await?
+        {
+            return Ok(sent);
+        }
+        let begun = self.store.begin(&self.bucket, &self.key(&wanted.key), &self.written(wanted)).await;
+        let upload = begun.map_err(|error| self.of(wanted, error))?;
+        let sent = self.send_into(at, wanted, (&upload, &BTreeMap::new()), size).await?;
+        sent.ok_or_else(|| self.of(wanted, changed(wanted)))
+    }
+
+    /// Sends what is not there of an upload, and makes the object of it. `None` where the upload was begun for another
+    /// content: by S3 what was told when it was begun, the digest, is what its object would have.
+    async fn send_into(
+        self: &Arc<Self>,
+        at: usize,
+        wanted: &Object,
+        (upload, there): (&Upload, &BTreeMap<u32, Part>),
+        size: u64,
+    ) -> Result<Option<Sent>, LoadError> {
+        let of = |error| self.of(wanted, error);
         let reader = wanted.open(0).map_err(|error| of(local(wanted, error.to_string())))?;
         let mut parts = Parts { reader, buffers: self.buffers.clone(), digest: Context::new(&ALGORITHM) };
         let (mut done, mut resumed, mut bytes) = (Vec::new(), 0, 0);
@@ -278,12 +297,15 @@ impl Loader {
             if let Some(part) = there.get(&number) {
                 let same = content.clone();
                 let md5 = blocking(wanted, move || md5(&same)).await.map_err(of)?;
-                if part.size == length && part.etag == hex::encode(&md5) {
-                    resumed += 1;
-                    self.watch.tell(Progress::Bytes(length));
-                    done.push(part.clone());
-                    continue;
+                if part.etag != hex::encode(&md5) {
+                    tasks.shutdown().await;
+                    self.give_up(upload).await;
+                    return Ok(None);
                 }
+                resumed += 1;
+                self.watch.tell(Progress::Bytes(length));
+                done.push(part.clone());
+                continue;
             }
             bytes += length;
             let (loader, upload, object) = (Arc::clone(self), upload.clone(), wanted.clone());
@@ -300,20 +322,42 @@ impl Loader {
             done.push(joined(finished)?.map_err(of)?);
         }
         if parts.digest.finish().as_ref() != wanted.sha256.as_bytes() {
-            // Its parts are no use: the next load would find others. If they stay, the next load gives them up.
-            if let Err(error) = self.store.abort(&upload).await {
-                tracing::warn!("an upload that is of no use stays: {error}");
-            }
+            // Its parts are no use: the next load would find others.
+            self.give_up(upload).await;
             return Err(of(changed(wanted)));
         }
         done.sort_unstable_by_key(|part| part.number);
-        match self.store.complete(&upload, &done, &self.written(wanted)).await {
+        let etag = self.made_of(wanted, upload, &done, !there.is_empty()).await.map_err(of)?;
+        Ok(etag.map(|etag| Sent { at, etag, bytes, resumed, copied: false }))
+    }
+
+    /// Makes an object of the parts. Its entity tag; `None` where the upload was another content's, and no object stays.
+    async fn made_of(
+        &self,
+        wanted: &Object,
+        upload: &Upload,
+        parts: &[Part],
+        resumed: bool,
+    ) -> Result<Option<String>, ObjectError> {
+        match self.store.complete(upload, parts, &self.written(wanted)).await {
             // Its answer was lost, and asked again the upload is over: what is there says whether it came to be.
             Err(error) if error.is_not_found() => {}
-            other => other.map_err(of)?,
+            other => other?,
         }
-        let etag = self.completed(wanted, &upload, &done).await.map_err(of)?;
-        Ok(Sent { at, etag, bytes, resumed, copied: false })
+        let head = self.completed(wanted, upload, parts).await?;
+        if resumed && head.metadata.get(SHA256) != Some(&wanted.sha256.to_string()) {
+            let key = self.key(&wanted.key);
+            self.store.delete(&self.bucket, &[Victim::object(key)], 1, &|_| ()).await?;
+            return Ok(None);
+        }
+        Ok(Some(head.etag))
+    }
+
+    /// Gives up an upload that is of no use. If it stays, the next load gives it up.
+    pub(super) async fn give_up(&self, upload: &Upload) {
+        if let Err(error) = self.store.abort(upload).await {
+            tracing::warn!("an upload that is of no use stays: {error}");
+        }
     }
 
     async fn send_part(
@@ -337,13 +381,13 @@ impl Loader {
         Ok(if etag.is_empty() { part } else { Part { etag, ..part } })
     }
 
-    /// An upload to carry on with and its parts, or a new one.
+    /// An upload to carry on with, and its parts.
     async fn resume(
         &self,
         wanted: &Object,
         open: Vec<Upload>,
         size: u64,
-    ) -> Result<(Upload, BTreeMap<u32, Part>), LoadError> {
+    ) -> Result<Option<(Upload, BTreeMap<u32, Part>)>, LoadError> {
         let of = |error| self.of(wanted, error);
         let mut best: Option<(Upload, BTreeMap<u32, Part>)> = None;
         for upload in open {
@@ -356,27 +400,23 @@ impl Loader {
                 let begins = size.saturating_mul(u64::from(part.number.saturating_sub(1)));
                 part.number > 0 && begins < wanted.size && part.size == size.min(wanted.size - begins)
             };
-            if parts.iter().all(fits) && best.as_ref().is_none_or(|(_, had)| had.len() < parts.len()) {
+            if !parts.is_empty()
+                && parts.iter().all(fits)
+                && best.as_ref().is_none_or(|(_, had)| had.len() < parts.len())
+            {
                 best = Some((upload, parts.into_iter().map(|part| (part.number, part)).collect()));
             }
         }
-        match best {
-            Some(best) => Ok(best),
-            None => {
-                let key = self.key(&wanted.key);
-                let begun = self.store.begin(&self.bucket, &key, &self.written(wanted)).await;
-                Ok((begun.map_err(of)?, BTreeMap::new()))
-            }
-        }
+        Ok(best)
     }
 
-    /// The entity tag of an object made of parts. Ceph does not say it when it makes one.
+    /// What is known of an object made of parts. Ceph does not say its entity tag when it makes one.
     pub(super) async fn completed(
         &self,
         wanted: &Object,
         upload: &Upload,
         parts: &[Part],
-    ) -> Result<String, ObjectError> {
+    ) -> Result<Head, ObjectError> {
         let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await?;
         let raw: Vec<u8> = parts.iter().filter_map(|part| hex::decode(&part.etag)).flatten().collect();
         let text: String = parts.iter().map(|part| part.etag.as_str()).collect();
@@ -388,7 +428,7 @@ impl Loader {
             return Err(mismatch(self, wanted, &head.etag));
         }
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(upload.id.clone());
-        Ok(head.etag)
+        Ok(head)
     }
 
     pub(super) fn written(&self, wanted: &Object) -> PutOptions {

@@ -239,6 +239,31 @@ async fn parts_of_another_content_are_replaced_and_other_uploads_given_up() {
 }
 
 #[tokio::test]
+async fn an_upload_begun_for_another_content_is_not_carried_on() {
+    let content = |seed: u8, last: u8| {
+        let mut content: Vec<u8> = (0..6 * MIB + 17).map(|at| (at / 4099).to_le_bytes()[0] ^ seed).collect();
+        content.push(last);
+        content
+    };
+    // Another from the first byte; and one that only the end tells, when the upload has its first parts already.
+    for (seed, last) in [(9, 0), (1, 7)] {
+        let (fake, store) = Fake::serve().await;
+        let first = [wanted("one", content(1, 0))];
+        until(&store, &first, options(), 3 * MIB).await.unwrap_err();
+        let objects = [wanted("one", content(seed, last))];
+        let report = run(&store, &objects, options()).await.unwrap();
+        assert_eq!((report.sent, report.resumed_parts), (1, 0), "{seed}");
+        assert_whole(&fake, &objects);
+        let digest = |fake: &Fake| fake.world.lock().unwrap().objects["p/one"].metadata["sha256"].clone();
+        assert_eq!(digest(&fake), objects[0].sha256.to_string());
+        // The file is what it was first, and the manifest is lost.
+        fake.world.lock().unwrap().objects.remove("p/.anole/manifest.json");
+        assert_eq!(run(&store, &first, options()).await.unwrap().sent, 1);
+        assert_whole(&fake, &first);
+    }
+}
+
+#[tokio::test]
 async fn what_an_object_was_just_made_of_is_not_given_up() {
     let (fake, store) = Fake::serve().await;
     fake.faults.stale_uploads.store(1, Ordering::SeqCst);
