@@ -195,8 +195,25 @@ impl Store {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
-        let made = self.again(0, &said, || self.api.create_bucket(bucket, metadata)).await;
-        made.map_err(|error| if error.kind() == ObjectErrorKind::Taken { taken(error) } else { error })
+        let tries = AtomicU64::new(0);
+        let attempt = || {
+            tries.fetch_add(1, Ordering::Relaxed);
+            self.api.create_bucket(bucket, metadata)
+        };
+        match self.again(0, &said, attempt).await {
+            // It was not there before the first try: that one made it, and its answer was lost.
+            Err(error) if error.kind() == ObjectErrorKind::AlreadyYours && tries.into_inner() > 1 => {
+                let metadata: Vec<_> = metadata.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+                match metadata.is_empty() {
+                    true => Ok(()),
+                    false => {
+                        self.change_settings(bucket, &SettingsChange { metadata, ..SettingsChange::default() }).await
+                    }
+                }
+            }
+            Err(error) if error.kind() == ObjectErrorKind::Taken => Err(taken(error)),
+            other => other,
+        }
     }
 
     /// Whether a bucket is there and may be used.

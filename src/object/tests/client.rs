@@ -89,3 +89,16 @@ async fn what_is_not_there_is_said_by_its_name() {
     assert!(error.is_not_found() && error.to_string().contains("HEAD b/none"), "{error}");
     assert!(store.list("c", &Keys::default()).await.unwrap_err().is_not_found());
 }
+
+#[tokio::test]
+async fn a_bucket_is_made_whose_first_answer_was_lost() {
+    let (fake, store) = Fake::serve().await;
+    fake.faults.unmade.store(1, Ordering::SeqCst);
+    // The look, the first request and its break, the second.
+    fake.faults.cut.store(2, Ordering::SeqCst);
+    store.create_bucket("b", &[]).await.unwrap();
+    assert_eq!(fake.log(), ["HEAD ", "PUT ", "PUT "]);
+    let error = store.create_bucket("b", &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ObjectErrorKind::AlreadyYours, "{error}");
+    assert_eq!(fake.log(), ["HEAD "]);
+}

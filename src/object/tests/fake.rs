@@ -57,6 +57,8 @@ pub(crate) struct Faults {
     pub(crate) no_copies: AtomicU64,
     /// Whether uploads that are completed are listed as unfinished, as a store does whose answers lag.
     pub(crate) stale_uploads: AtomicU64,
+    /// Whether the bucket is still to be made.
+    pub(crate) unmade: AtomicU64,
     count: AtomicU64,
 }
 
@@ -142,7 +144,10 @@ impl Fake {
             }
             ("GET", true) => list(&world, query),
             ("POST", true) => delete(&mut world, &body),
+            ("HEAD", true) if self.faults.unmade.load(Ordering::SeqCst) > 0 => refuse(404, "NoSuchBucket"),
             ("HEAD", true) => StatusCode::OK.into_response(),
+            ("PUT", true) if self.faults.unmade.swap(0, Ordering::SeqCst) > 0 => StatusCode::OK.into_response(),
+            ("PUT", true) => refuse(409, "BucketAlreadyOwnedByYou"),
             _ if query.contains_key("uploads") || query.contains_key("uploadId") => {
                 upload(&mut world, method, key, query, (headers, body))
             }
