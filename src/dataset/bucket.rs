@@ -10,7 +10,7 @@
 //! - Half a dataset is refused: below a prefix whose load is under way, or whose manifest lists what is not there.
 //! - What lies in a folder `.anole/` is no part of the data.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -101,7 +101,11 @@ pub(super) async fn list(bucket: &Bucket, stores: &Stores) -> Result<Listing, Da
     for _ in 0..TRIES {
         let keys = Keys { prefix: below.clone(), ..Keys::default() };
         let listed = place.store.list(&place.bucket, &keys).await.map_err(|error| failed(&error))?;
-        let Some(manifest) = said(bucket, &place, &below, &listed).await? else { continue };
+        if let Some(folder) = under_way(&below, &listed) {
+            let what = if folder.is_empty() { "it".to_owned() } else { format!("`{folder}`") };
+            return Err(half(bucket, &format!("the load into {what} is not over")));
+        }
+        let Some(manifest) = said(&place, &below, &listed).await? else { continue };
         let objects = found(&place, &below, listed, manifest.as_ref()).await?;
         if let Some(manifest) = &manifest {
             whole(bucket, manifest, &objects)?;
@@ -122,23 +126,26 @@ fn failed(error: &ObjectError) -> DatasetError {
 
 fn half(bucket: &Bucket, why: &str) -> DatasetError {
     let text = format!("{} is half a dataset: {why}", bucket.shown());
-    DatasetError::new(ErrorKind::Source, text).hint("wait until the load into it is over; an interrupted one, carry on")
+    let hint = "wait until the load into it is over; carry on with an interrupted one, or delete its `.anole/previous.json` if \
+                nobody will";
+    DatasetError::new(ErrorKind::Source, text).hint(hint)
+}
+
+/// The folder below the prefix, or the prefix itself, into which a load is under way: it has what the manifest said before,
+/// and no manifest.
+fn under_way<'a>(below: &str, listed: &'a [Object]) -> Option<&'a str> {
+    let folder = |entry: &'a Object, name: &str| {
+        let folder = entry.key.strip_prefix(below)?.strip_suffix(name)?;
+        (folder.is_empty() || folder.ends_with('/')).then_some(folder)
+    };
+    let whole: HashSet<&str> = listed.iter().filter_map(|entry| folder(entry, manifest::KEY)).collect();
+    listed.iter().filter_map(|entry| folder(entry, PREVIOUS)).find(|folder| !whole.contains(folder))
 }
 
 /// What the manifest says that was there when the list was made. `None` where it is another one by now.
-async fn said(
-    bucket: &Bucket,
-    place: &Place,
-    below: &str,
-    listed: &[Object],
-) -> Result<Option<Option<Manifest>>, DatasetError> {
+async fn said(place: &Place, below: &str, listed: &[Object]) -> Result<Option<Option<Manifest>>, DatasetError> {
     let entry = |key: &str| listed.iter().find(|entry| entry.key.strip_prefix(below) == Some(key));
-    let Some(entry) = entry(manifest::KEY) else {
-        return match entry(PREVIOUS) {
-            Some(_) => Err(half(bucket, "it has no manifest, but the one before")),
-            None => Ok(Some(None)),
-        };
-    };
+    let Some(entry) = entry(manifest::KEY) else { return Ok(Some(None)) };
     let download = match place.store.get(&place.bucket, &entry.key, None).await {
         Err(error) if error.is_not_found() => return Ok(None),
         other => other.map_err(|error| failed(&error))?,
@@ -189,7 +196,7 @@ fn is_data(below: &str, size: u64) -> bool {
 
 /// That all is there that the manifest lists.
 fn whole(bucket: &Bucket, manifest: &Manifest, objects: &[Found]) -> Result<(), DatasetError> {
-    let there: std::collections::HashSet<&str> = objects.iter().map(|one| one.below.as_str()).collect();
+    let there: HashSet<&str> = objects.iter().map(|one| one.below.as_str()).collect();
     let missing: Vec<&str> =
         manifest.objects.iter().map(|one| one.key.as_str()).filter(|key| !there.contains(key)).collect();
     match missing.is_empty() {

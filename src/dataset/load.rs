@@ -12,7 +12,8 @@
 //! So it is taken away *before* the first request that changes an object, and written after the last one: between the two
 //! there is none, whatever happens to this process. What it said is kept beside it, as `.anole/previous.json`, from which
 //! an interrupted load is carried on: an object whose entity tag is still the listed one still has the listed content.
-//! The copy is made before the original goes; a crash between the two leaves both, and both are true.
+//! The copy is made before the original goes; a crash between the two leaves both, and both are true. Where there was no
+//! manifest, the copy is one without objects: so the first load shows too that it is under way.
 //!
 //! Invariants:
 //! - What is sent has the SHA-256 that was wanted, or it is not there: content that changed since its digest was taken
@@ -271,7 +272,7 @@ pub async fn load(
     };
     let changing = !missing.is_empty() || !extra.is_empty();
     if changing {
-        loader.invalidate(&seen).await?;
+        loader.invalidate(&seen, of).await?;
         let again: Vec<usize> = missing.clone();
         loader.send_all(&sorted, missing, &uploads, (&mut etags, &mut report)).await?;
         if options.verify {
@@ -306,17 +307,33 @@ fn sorted(wanted: &[Object]) -> Result<Arc<[Object]>, LoadError> {
     }
 }
 
+fn bytes_of(manifest: &Manifest) -> Result<Vec<u8>, LoadError> {
+    manifest.bytes().map_err(|error| LoadError::Manifest(error.to_string()))
+}
+
 impl Loader {
     /// Takes the manifest away, and keeps what it said. See the rule above.
-    async fn invalidate(&self, seen: &Seen) -> Result<(), LoadError> {
-        if seen.manifest.is_none() {
-            return Ok(());
-        }
+    async fn invalidate(&self, seen: &Seen, of: &Manifest) -> Result<(), LoadError> {
         let (manifest, previous) = (self.key(MANIFEST), self.key(PREVIOUS));
         if seen.complete {
             self.store.copy((&self.bucket, &manifest), (&self.bucket, &previous), None).await?;
+        } else if !seen.previous {
+            let nothing = Manifest { objects: Vec::new(), ..of.clone() };
+            self.put_manifest(&previous, bytes_of(&nothing)?).await?;
         }
-        self.store.delete(&self.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
+        if seen.manifest.is_some() {
+            self.store.delete(&self.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_manifest(&self, key: &str, bytes: Vec<u8>) -> Result<(), LoadError> {
+        let options = PutOptions {
+            sum: Some(Sum::Md5(send::md5(&bytes))),
+            content_type: Some("application/json".to_owned()),
+            ..PutOptions::default()
+        };
+        self.store.put(&self.bucket, key, &bytes.into(), &options).await?;
         Ok(())
     }
 
@@ -347,17 +364,12 @@ impl Loader {
             Ok(Listed::of(object, Some(etag).filter(|etag| !etag.is_empty())))
         });
         let manifest = Manifest { objects: listed.collect::<Result<Vec<_>, LoadError>>()?, ..of.clone() };
-        let bytes = manifest.bytes().map_err(|error| LoadError::Manifest(error.to_string()))?;
+        let bytes = bytes_of(&manifest)?;
         if invalid || !seen.complete || seen.manifest.as_deref() != Some(bytes.as_slice()) {
             self.go_on()?;
-            let options = PutOptions {
-                sum: Some(Sum::Md5(send::md5(&bytes))),
-                content_type: Some("application/json".to_owned()),
-                ..PutOptions::default()
-            };
-            self.store.put(&self.bucket, &self.key(MANIFEST), &bytes.into(), &options).await?;
+            self.put_manifest(&self.key(MANIFEST), bytes).await?;
         }
-        if seen.previous || (invalid && seen.complete) {
+        if seen.previous || invalid {
             self.store.delete(&self.bucket, &[Victim::object(self.key(PREVIOUS))], 1, &|_| ()).await?;
         }
         Ok(())

@@ -140,9 +140,10 @@ async fn a_load_costs_a_request_an_object_and_a_load_of_the_same_one_a_thousand(
     objects.push(large("large", 3, 1));
     run(&store, &objects, options()).await.unwrap();
     // Small ones; a large one is begun, sent in four parts, completed and looked at; three pages, a manifest that is not
-    // there, unfinished uploads before and after, and the manifest.
-    assert_eq!(fake.log().len(), 2300 + (1 + 4 + 1 + 1) + 3 + 1 + 2 + 1);
-    assert_eq!(store.request_count(), 2314);
+    // there, the mark that it is under way, unfinished uploads before and after, the manifest, and the mark's end.
+    assert_eq!(store.request_count(), 2300 + (1 + 4 + 1 + 1) + 3 + 1 + 1 + 2 + 1 + 1);
+    // A request that deletes tells each object.
+    assert_eq!(fake.log().len(), 2316 + 1);
     run(&store, &objects, options()).await.unwrap();
     assert_eq!(fake.log().len(), 3 + 1);
     // One is changed: the manifest's copy and its end, the content, unfinished uploads, the new manifest, the copy's end.
@@ -189,6 +190,26 @@ async fn an_interrupted_load_is_carried_on_and_never_looks_whole() {
         assert_eq!(report.sent + sent - 10, 60, "after {stop} bytes, with {there} there");
         assert_whole(&fake, &objects);
     }
+}
+
+#[tokio::test]
+async fn a_first_load_shows_that_it_is_under_way() {
+    let (fake, store) = Fake::serve().await;
+    until(&store, &some(60), options(), 60).await.unwrap_err();
+    let place = Place { store: store.clone(), bucket: "b".into(), prefix: "p".into() };
+    let audited = audit(&place, Reading::Tags).await.unwrap();
+    assert!(audited.interrupted && audited.manifest.is_none());
+    let mark = fake.world.lock().unwrap().objects["p/.anole/previous.json"].content.clone();
+    assert_eq!(Manifest::parse(&mark).unwrap().objects, []);
+    assert!(
+        fake.log().iter().position(|line| line == "PUT p/.anole/previous.json").unwrap() <= 2,
+        "before the objects"
+    );
+    // Stopped again, it is the same mark; and nothing is known to be the dataset's by it.
+    until(&store, &some(60), options(), 60).await.unwrap_err();
+    assert!(!fake.log().iter().any(|line| line == "PUT p/.anole/previous.json"));
+    run(&store, &some(60), options()).await.unwrap();
+    assert_whole(&fake, &some(60));
 }
 
 #[tokio::test]

@@ -171,6 +171,14 @@ async fn half_a_dataset_is_refused() {
     let error = fails().await;
     assert!(error.kind == ErrorKind::Source && error.message.contains("half a dataset"), "{error}");
     remove(&fake, "src/.anole/previous.json");
+    // Of a dataset below it too.
+    put(&fake, "src/sub/.anole/previous.json", b"{}");
+    let error = fails().await;
+    assert!(error.message.contains("half a dataset: the load into `sub/` is not over"), "{error}");
+    put(&fake, "src/sub/.anole/manifest.json", b"{}");
+    assert_eq!(objects(&this, &store, &folder.path().join("staging")).await.unwrap().len(), 5);
+    remove(&fake, "src/sub/.anole/previous.json");
+    remove(&fake, "src/sub/.anole/manifest.json");
     assert_eq!(objects(&this, &store, &folder.path().join("staging")).await.unwrap().len(), 5);
     // A load of `dst` whose object somebody took away.
     deliver_to(&store, json!({ "sources": from_bucket("src") }), &folder.path().join("load"), "dst").await.unwrap();
