@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::error::ObjectError;
 use super::types::{
-    BucketEntry, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum, Upload,
+    BucketEntry, Download, Head, Keys, MadeOf, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum, Upload,
     UploadPage, VersionPage, Victim,
 };
 
@@ -97,10 +97,10 @@ pub(super) trait Api: Send + Sync {
         false
     }
 
-    /// The id of the upload that an object is made of. Asked where [`Api::lists_made`] says so.
-    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
+    /// The upload that an object is made of. Asked where [`Api::lists_made`] says so.
+    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<MadeOf> {
         let _ = (bucket, key);
-        Ok(None)
+        Ok(MadeOf::Nothing)
     }
 
     /// Whether versions of a bucket's objects are kept, or may be kept still. Asked where [`Api::lists_made`] says so.

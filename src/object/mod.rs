@@ -40,8 +40,8 @@ pub use region::signing_region;
 pub use retry::RetryPolicy;
 pub use s3::{REGION, S3Config};
 pub use types::{
-    Acl, BucketEntry, CorsRule, Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange,
-    Sum, Upload, UploadPage, VersionPage, Victim,
+    Acl, BucketEntry, CorsRule, Download, Entry, Head, Keys, MadeOf, Outcome, Page, Part, PutOptions, Settings,
+    SettingsChange, Sum, Upload, UploadPage, VersionPage, Victim,
 };
 
 /// How many objects one request deletes at most: S3's limit, and Ceph's for both APIs.

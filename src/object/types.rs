@@ -168,6 +168,17 @@ pub struct Upload {
     pub begun: Option<Timestamp>,
 }
 
+/// Of which upload an object is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MadeOf {
+    /// Of none, or it is not there.
+    Nothing,
+    /// Of the one with this id.
+    Upload(String),
+    /// Of parts, and it does not say of which.
+    Unknown,
+}
+
 /// A page of uploads in parts.
 #[derive(Debug, Clone, Default)]
 pub struct UploadPage {

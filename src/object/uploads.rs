@@ -7,8 +7,9 @@
 //!
 //! Invariants:
 //! - Each request has its own time and its own retries, however many there are.
-//! - What a version of an object may be made of is not called unfinished: by Swift, where versions are kept, none is. (That
-//!   S3's versions are kept in a bucket is not to be seen by Swift on Ceph.)
+//! - What a version of an object may be made of is not called unfinished: by Swift, where versions are kept, none is, and
+//!   neither are parts of a large object that does not say which they are. (By Swift Ceph does not show that a bucket
+//!   keeps versions by S3.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::Store;
-use super::types::{Outcome, Upload};
+use super::types::{MadeOf, Outcome, Upload};
 
 /// How many requests are under way at a time.
 const SIDE_BY_SIDE: usize = 16;
@@ -52,15 +53,19 @@ impl Store {
     async fn unfinished(&self, bucket: &str, mut uploads: Vec<Upload>) -> Outcome<Vec<Upload>> {
         let keys: BTreeSet<String> = uploads.iter().map(|upload| upload.key.clone()).collect();
         // Boxed before the first of them is awaited: so the whole can travel between threads.
-        let looks: Vec<BoxFuture<'_, Outcome<(String, Option<String>)>>> =
+        let looks: Vec<BoxFuture<'_, Outcome<(String, MadeOf)>>> =
             keys.into_iter().map(|key| self.made_of(bucket, key).boxed()).collect();
         let mut looks = futures_util::stream::iter(looks).buffer_unordered(SIDE_BY_SIDE);
         let mut made = BTreeMap::new();
         while let Some(look) = looks.next().await {
-            let (key, id) = look?;
-            made.insert(key, id);
+            let (key, of) = look?;
+            made.insert(key, of);
         }
-        uploads.retain(|upload| made.get(&upload.key).and_then(Option::as_ref) != Some(&upload.id));
+        uploads.retain(|upload| match made.get(&upload.key) {
+            Some(MadeOf::Upload(id)) => *id != upload.id,
+            Some(MadeOf::Unknown) => false,
+            Some(MadeOf::Nothing) | None => true,
+        });
         if !uploads.is_empty() && self.keeps_versions(bucket).await? {
             tracing::info!("parts of large objects of {bucket} stay: versions of these may be made of them");
             uploads.clear();
@@ -69,9 +74,9 @@ impl Store {
     }
 
     /// The key, and the upload that the object is made of.
-    async fn made_of(&self, bucket: &str, key: String) -> Outcome<(String, Option<String>)> {
-        let id = self.again(0, &format!("HEAD {bucket}/{key}"), || self.api.upload_of(bucket, &key)).await?;
-        Ok((key, id))
+    async fn made_of(&self, bucket: &str, key: String) -> Outcome<(String, MadeOf)> {
+        let of = self.again(0, &format!("HEAD {bucket}/{key}"), || self.api.upload_of(bucket, &key)).await?;
+        Ok((key, of))
     }
 
     async fn keeps_versions(&self, bucket: &str) -> Outcome<bool> {

@@ -9,8 +9,8 @@ use http::{HeaderMap, Method};
 use super::super::api::Api;
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
-    Acl, BucketEntry, CorsRule, Download, Head, Keys, Outcome, Page, Part, PutOptions, Settings, SettingsChange, Sum,
-    Upload, UploadPage, VersionPage, Victim,
+    Acl, BucketEntry, CorsRule, Download, Head, Keys, MadeOf, Outcome, Page, Part, PutOptions, Settings,
+    SettingsChange, Sum, Upload, UploadPage, VersionPage, Victim,
 };
 use super::{LEAST_PAGE, PAGE, Swift, container_path, listed_time, metadata, number, segments_of, text, versions_of};
 use crate::cloud::RawBody;
@@ -269,7 +269,7 @@ impl Api for Swift {
         true
     }
 
-    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
+    async fn upload_of(&self, bucket: &str, key: &str) -> Outcome<MadeOf> {
         self.upload_of_object(bucket, key).await
     }
 

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
-use super::super::types::{Keys, Outcome, Part, PutOptions, Sum, Upload, UploadPage, Victim};
-use super::objects::written;
-use super::{Swift, container_path, object_path, segments_of};
+use super::super::types::{Keys, MadeOf, Outcome, Part, PutOptions, Sum, Upload, UploadPage, Victim};
+use super::objects::{head, written};
+use super::{Swift, container_path, object_path, segments_of, text};
 use crate::cloud::RawBody;
 use crate::model::Json;
 
@@ -111,14 +111,19 @@ impl Swift {
         Ok(UploadPage { uploads, next: last.map(|last| (last.key.clone(), String::new())) })
     }
 
-    /// The id of the upload that an object is made of, if it was made of one. Ceph gives no manifest back (its answer
-    /// is empty), so the object's metadata says it.
-    pub(super) async fn upload_of_object(&self, bucket: &str, key: &str) -> Outcome<Option<String>> {
-        match self.head_object(bucket, key).await {
-            Ok(mut head) => Ok(head.metadata.remove(UPLOAD)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// The upload that an object is made of. Ceph gives no manifest back (its answer is empty), so the object's metadata
+    /// says it; whoever edits that by Swift's API takes out what he does not repeat.
+    pub(super) async fn upload_of_object(&self, bucket: &str, key: &str) -> Outcome<MadeOf> {
+        let request = self.request(Method::HEAD, object_path(bucket, key));
+        let headers = match self.send(Ok(request), || format!("HEAD {bucket}/{key}")).await {
+            Err(error) if error.is_not_found() => return Ok(MadeOf::Nothing),
+            other => other?.headers,
+        };
+        Ok(match head(&headers).metadata.remove(UPLOAD) {
+            Some(id) => MadeOf::Upload(id),
+            None if text(&headers, "x-static-large-object").is_some() => MadeOf::Unknown,
+            None => MadeOf::Nothing,
+        })
     }
 
     async fn list_segments(&self, bucket: &str, prefix: &str) -> Outcome<Vec<super::super::types::Entry>> {

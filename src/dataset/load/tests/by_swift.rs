@@ -21,6 +21,8 @@ struct Between {
     busy: AtomicBool,
     /// Whether the bucket says that it keeps versions: the embedded one has none by Swift.
     versions: AtomicBool,
+    /// Whether objects do not say of which upload they are: somebody wrote other metadata.
+    nameless: AtomicBool,
     /// How many objects were looked at.
     looks: AtomicU64,
     /// How many looks were under way at a time at most.
@@ -43,7 +45,10 @@ async fn pass(State(between): State<Arc<Between>>, request: Request, next: Next)
     tokio::time::sleep(Duration::from_millis(20)).await;
     let count = between.looks.fetch_add(1, Ordering::SeqCst);
     let refused = between.busy.load(Ordering::SeqCst) && count % 3 == 2;
-    let answer = if refused { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { next.run(request).await };
+    let mut answer = if refused { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { next.run(request).await };
+    if between.nameless.load(Ordering::SeqCst) {
+        answer.headers_mut().remove("x-object-meta-anole-upload");
+    }
     between.under_way.fetch_sub(1, Ordering::SeqCst);
     answer
 }
@@ -117,6 +122,16 @@ async fn large_objects_are_looked_at_side_by_side_and_each_again_where_that_fail
     between.looks.store(0, Ordering::SeqCst);
     let some = store.uploads("bkt", "p/", &|upload| upload.key == "p/open").await.unwrap();
     assert_eq!((some.len(), between.looks.load(Ordering::SeqCst)), (1, 1), "no look for what is not asked for");
+}
+
+#[tokio::test]
+async fn parts_of_an_object_that_does_not_say_which_stay() {
+    let (_folder, between, store) = served().await;
+    load_all(&store, &[large("one", 2, 1)]).await;
+    between.nameless.store(true, Ordering::SeqCst);
+    let report = load_all(&store, &[large("one", 2, 1), wanted("small", b"small".to_vec())]).await;
+    assert_eq!((report.sent, report.aborted), (1, 0));
+    assert_eq!(parts_of(&store, "p/one/").await, 3);
 }
 
 #[tokio::test]
