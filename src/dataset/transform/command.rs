@@ -5,6 +5,7 @@
 //! - Its text and its secrets stand on no command line: the text is a file that only this user can read, the secrets are
 //!   in its environment. What it prints is kept up to a bound, for messages, without the secrets.
 //! - It runs in a process group of its own, which is ended with it: at its end, when its time is up, at a stop.
+//! - It runs in an empty folder of its own, which is removed with what it left there.
 //! - Variables that sign anole in (`OS_…`, `ANOLE_…`) are not passed on.
 
 use std::collections::VecDeque;
@@ -67,11 +68,14 @@ pub(in crate::dataset) fn ready(job: &Job, folder: &Path, watch: &dyn Watch) -> 
             return Err(DatasetError::new(ErrorKind::Job, text).hint(format!("install `{missing}`")));
         }
         if let Some(check) = &this.check {
-            let run = Run { text: check, this, folder, paths: None, timeout: CHECK, watch };
-            run.carry_out().map_err(|mut error| {
+            let scratch = folder.join("check");
+            let run = Run { text: check, this, folder: &scratch, paths: None, timeout: CHECK, watch };
+            let ran = run.carry_out().map_err(|mut error| {
                 error.message = format!("what the command needs is not there: {}", error.message);
                 error
-            })?;
+            });
+            let removed = fs::remove_dir_all(&scratch).map_err(|error| DatasetError::file(&scratch, error));
+            ran.and(removed)?;
         }
     }
     Ok(())
@@ -93,27 +97,36 @@ pub(super) fn apply(
     with: &Transforming<'_>,
 ) -> Result<Vec<Entry>, DatasetError> {
     let id = id.unwrap_or_else(|| Sha256::of(uuid::Uuid::new_v4().as_bytes()));
-    let made = with.staging.made(&id, |out| {
+    with.staging.made(&id, |out| {
         let scratch = with.staging.temporary(&id, "command")?;
-        let source = match as_folder(&entries) {
-            Some(folder) => folder,
-            None => {
-                let folder = scratch.join("src");
-                laid_out(&entries, &folder, with.watch)?;
-                folder
-            }
-        };
-        let timeout = Duration::from_secs(this.timeout);
-        let run =
-            Run { text: &this.run, this, folder: &scratch, paths: Some((&source, out)), timeout, watch: with.watch };
-        run.carry_out()?;
-        if walk(out, Links::Refused)?.is_empty() {
-            let text = "command: it ended well, and put no file into the folder OUT";
-            return Err(DatasetError::new(ErrorKind::Command, text));
+        let ran = run_over(this, &entries, (&scratch, out), with.watch);
+        let removed = fs::remove_dir_all(&scratch).map_err(|error| DatasetError::file(&scratch, error));
+        ran.and(removed)
+    })
+}
+
+/// Runs it over files, in a folder for what it needs meanwhile; it fills the folder `out`.
+fn run_over(
+    this: &Command,
+    entries: &[Entry],
+    (scratch, out): (&Path, &Path),
+    watch: &dyn Watch,
+) -> Result<(), DatasetError> {
+    let source = match as_folder(entries) {
+        Some(folder) => folder,
+        None => {
+            let folder = scratch.join("src");
+            laid_out(entries, &folder, watch)?;
+            folder
         }
-        fs::remove_dir_all(&scratch).map_err(|error| DatasetError::file(&scratch, error))
-    })?;
-    Ok(made)
+    };
+    let timeout = Duration::from_secs(this.timeout);
+    Run { text: &this.run, this, folder: scratch, paths: Some((&source, out)), timeout, watch }.carry_out()?;
+    if walk(out, Links::Refused)?.is_empty() {
+        let text = "command: it ended well, and put no file into the folder OUT";
+        return Err(DatasetError::new(ErrorKind::Command, text));
+    }
+    Ok(())
 }
 
 /// The folder that holds these files under these names and nothing else, if there is one.
@@ -156,7 +169,7 @@ fn laid_out(entries: &[Entry], folder: &Path, watch: &dyn Watch) -> Result<(), D
 struct Run<'a> {
     text: &'a str,
     this: &'a Command,
-    /// Where its text is put meanwhile.
+    /// Where its text is put, and an empty folder that it runs in. Whoever runs it removes it.
     folder: &'a Path,
     /// `SRC` and `OUT`.
     paths: Option<(&'a Path, &'a Path)>,
@@ -168,20 +181,22 @@ impl Run<'_> {
     fn carry_out(&self) -> Result<(), DatasetError> {
         let script = self.folder.join(format!("run-{}.sh", Sha256::of(self.text.as_bytes()).short()));
         let failed = |error| DatasetError::file(&script, error);
+        let at = self.folder.join("work");
+        fs::create_dir_all(&at).map_err(|error| DatasetError::file(&at, error))?;
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&script).map_err(failed)?;
         file.write_all(self.text.as_bytes()).map_err(failed)?;
         drop(file);
-        let ended = self.run(&script);
+        let ended = self.run(&script, &at);
         fs::remove_file(&script).map_err(failed)?;
         ended
     }
 
-    fn run(&self, script: &Path) -> Result<(), DatasetError> {
+    fn run(&self, script: &Path, at: &Path) -> Result<(), DatasetError> {
         let not_begun = |error| DatasetError::io(ErrorKind::Command, &"command: sh cannot be run", error);
         let (reader, writer) = io::pipe().map_err(not_begun)?;
         let mut command = std::process::Command::new("sh");
-        command.arg(script).stdin(Stdio::null()).process_group(0);
+        command.arg(script).current_dir(at).stdin(Stdio::null()).process_group(0);
         command.stdout(writer.try_clone().map_err(not_begun)?).stderr(writer);
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("OS_") || name.starts_with("ANOLE_")) {
@@ -363,6 +378,20 @@ mod tests {
         assert_eq!(as_folder(&files), None, "it holds more than was asked for");
         let seen = run(&command("cd $SRC && find . -type f > $OUT/seen"), files).unwrap();
         assert_eq!(seen[0].1, "./a/x\n");
+    }
+
+    #[test]
+    fn it_runs_in_an_empty_folder_of_its_own() {
+        let made = run(&command("ls -A > $OUT/there; pwd > $OUT/at; echo litter > litter"), entries()).unwrap();
+        let [(_, at), (_, there)] = made.as_slice() else { panic!("{made:?}") };
+        assert_eq!(there, "");
+        assert!(at.contains("/temporary/") && !Path::new(at.trim_end()).exists(), "{at}");
+        let failed = command("pwd; exit 1");
+        let (root, id) = (tempfile::tempdir().unwrap(), Some(Sha256::of(b"x")));
+        let staging = Staging::open(root.path()).unwrap();
+        let with = Transforming { staging: &staging, watch: &Quiet };
+        assert!(apply(&failed, id, entries(), &with).unwrap_err().message.contains("/temporary/"));
+        assert_eq!(fs::read_dir(root.path().join("temporary")).unwrap().count(), 0, "also where it failed");
     }
 
     #[test]
