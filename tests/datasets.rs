@@ -88,6 +88,29 @@ fn a_folder_is_loaded_and_a_change_of_one_file_is_one_object() {
 }
 
 #[test]
+fn a_program_over_files_that_are_laid_out_for_it_is_run_once() {
+    // They get other names, and so second ones, by which the times of their inodes change.
+    let command = "command: { run: 'echo run >> \"$RUNS\"; echo x > litter; cat \"$SRC\"/*/*/* > \"$OUT/all\"'";
+    let env = with_pictures("");
+    let command = format!("{command}, env: {{ RUNS: '{}' }} }}", env.path("runs").display());
+    let spec = SPEC.replace("' } }]", &format!("' }} }}, {{ {command} }}]\n    staging: ./staged"));
+    env.write("spec.yaml", &spec);
+    env.apply("spec.yaml").says("datasets.food11: 1 object, ");
+    env.has_no_changes("spec.yaml");
+    assert!(!env.path("litter").exists(), "it has a folder of its own, and not that from which anole was started");
+    // Loaded elsewhere: what it made is there, for its files are the same.
+    env.edit("spec.yaml", "prefix: Food-11", "prefix: again");
+    env.apply("spec.yaml").says("; 1 sent (");
+    env.has_no_changes("spec.yaml");
+    assert_eq!(fs::read_to_string(env.path("runs")).expect("it ran"), "run\n");
+    // A file that is another one is noticed, of the same length even.
+    env.write("data/training/1_4.jpg", "training 9");
+    env.anole("plan spec.yaml --detailed-exitcode").exits(2).says("content: the files of its source are others");
+    env.apply("spec.yaml").says("; 1 sent (");
+    env.has_no_changes("spec.yaml");
+}
+
+#[test]
 fn what_is_in_the_bucket_is_looked_at_by_every_plan() {
     let env = with_pictures(SPEC);
     env.apply("spec.yaml");

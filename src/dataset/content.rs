@@ -99,7 +99,7 @@ pub struct Archive {
     pub(super) path: PathBuf,
     pub(super) file: File,
     /// Says which file it was when it was opened.
-    pub(super) identity: String,
+    pub(super) identity: Identity,
 }
 
 /// Where a member is in its archive.
@@ -116,9 +116,20 @@ pub struct Member {
 /// What says that content is still the same without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
+    /// All that is known of it: two contents with the same text are the same to the byte. A second name of a file, made or
+    /// removed, makes it another one.
     pub(super) text: String,
-    /// Whether a later change is sure to show in it.
+    /// What stays as long as nobody writes: it may be kept for later runs.
+    pub(super) lasting: String,
+    /// Whether a later change is sure to show in the text.
     pub(super) settled: bool,
+}
+
+impl Identity {
+    /// Of what shows every change in one text.
+    pub(super) fn sure(text: String) -> Self {
+        Self { lasting: text.clone(), text, settled: true }
+    }
 }
 
 impl Entry {
@@ -197,12 +208,13 @@ impl Content {
         Ok(match self {
             Self::File(path) => Some(file_identity(path, &std::fs::metadata(path)?)),
             Self::Member(archive, member) => {
-                let text = format!("{}\0{}\0{}", archive.identity, member.offset, member.packed);
-                Some(Identity { text, settled: true })
+                let of = |archive: &str| format!("{archive}\0{}\0{}", member.offset, member.packed);
+                let (text, lasting) = (of(&archive.identity.text), of(&archive.identity.lasting));
+                Some(Identity { text, lasting, settled: true })
             }
             Self::Shard(shard) => shard.identity()?,
-            Self::Bytes(bytes) => Some(Identity { text: format!("bytes\0{}", Sha256::of(bytes)), settled: true }),
-            Self::Other(other) => other.identity().map(|text| Identity { text, settled: true }),
+            Self::Bytes(bytes) => Some(Identity::sure(format!("bytes\0{}", Sha256::of(bytes)))),
+            Self::Other(other) => other.identity().map(Identity::sure),
         })
     }
 }
@@ -213,21 +225,24 @@ impl std::fmt::Debug for Content {
     }
 }
 
-/// The identity of a file: path, length, times and inode. The change time cannot be set back by a program.
+/// The identity of a file: path, length, times and inode. The change time cannot be set back by a program; but a second name
+/// of the file changes it, and a disk that is mounted anew may have another number. So what lasts is without either.
 pub(super) fn file_identity(path: &Path, meta: &std::fs::Metadata) -> Identity {
     let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
     let text = format!("file\0{}\0{}\0{times:?}\0{}\0{}", path.display(), meta.len(), meta.dev(), meta.ino());
+    let times = (meta.mtime(), meta.mtime_nsec());
+    let lasting = format!("file\0{}\0{}\0{times:?}\0{}", path.display(), meta.len(), meta.ino());
     let changed = meta.ctime().max(meta.mtime());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let settled = i64::try_from(now.saturating_sub(SETTLED).as_secs()).is_ok_and(|before| changed < before);
-    Identity { text, settled }
+    Identity { text, lasting, settled }
 }
 
 impl Archive {
     /// Opens an archive.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let identity = file_identity(path, &file.metadata()?).text;
+        let identity = file_identity(path, &file.metadata()?);
         Ok(Self { path: path.to_owned(), file, identity })
     }
 }
@@ -350,6 +365,13 @@ mod tests {
         assert!(!before.settled);
         std::fs::write(file.path(), "more").unwrap();
         assert_ne!(before.text, of(file.path()).text);
+        // A second name is no change of what is in it.
+        let (folder, before) = (tempfile::tempdir().unwrap(), of(file.path()));
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::hard_link(file.path(), folder.path().join("second")).unwrap();
+        let after = of(file.path());
+        assert_eq!(before.lasting, after.lasting);
+        assert_ne!(before.text, after.text);
         assert!(Content::File(Arc::from(Path::new("/nothing/here"))).identity().is_err());
     }
 }

@@ -144,7 +144,7 @@ pub async fn fetch(
 fn kept(folder: &Path, expected: Option<Sha256>) -> Option<Seen> {
     let seen: Seen = serde_json::from_slice(&std::fs::read(folder.join("seen.json")).ok()?).ok()?;
     let path = folder.join("content");
-    let same = file_identity(&path, &std::fs::metadata(&path).ok()?).text == seen.identity;
+    let same = file_identity(&path, &std::fs::metadata(&path).ok()?).lasting == seen.identity;
     (same && expected.is_none_or(|expected| expected == seen.sha256)).then_some(seen)
 }
 
@@ -195,7 +195,7 @@ fn keep(folder: &Path, sha256: Sha256, size: u64) -> Result<(), DatasetError> {
     let path = folder.join("content");
     let keep = || {
         std::fs::rename(folder.join("part"), &path)?;
-        let seen = Seen { sha256, size, identity: file_identity(&path, &std::fs::metadata(&path)?).text };
+        let seen = Seen { sha256, size, identity: file_identity(&path, &std::fs::metadata(&path)?).lasting };
         Ok(serde_json::to_vec(&seen)?)
     };
     write_whole(&folder.join("seen.json"), &keep().map_err(|error| DatasetError::file(&path, error))?)

@@ -68,14 +68,17 @@ impl Shard {
 
     /// What its members are, by what identifies each of them.
     pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
-        let mut all = digest::start(b"shard 1\0");
+        let (mut text, mut lasting) = (digest::start(b"shard 1\0"), digest::start(b"shard 1\0"));
         let mut settled = true;
         for member in &self.members {
             let Some(identity) = member.content.identity()? else { return Ok(None) };
             settled &= identity.settled;
-            all.update(format!("{}\0{}\0{}\0\0", member.key, member.size, identity.text).as_bytes());
+            for (all, of) in [(&mut text, identity.text), (&mut lasting, identity.lasting)] {
+                all.update(format!("{}\0{}\0{of}\0\0", member.key, member.size).as_bytes());
+            }
         }
-        Ok(Some(Identity { text: format!("shard\0{}", Sha256::finish(all)), settled }))
+        let named = |all| format!("shard\0{}", Sha256::finish(all));
+        Ok(Some(Identity { text: named(text), lasting: named(lasting), settled }))
     }
 }
 

@@ -191,7 +191,7 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
     for entry in &files {
         let super::content::Content::File(path) = &entry.content else { continue };
         let meta = std::fs::metadata(path).map_err(|error| DatasetError::file(path, error))?;
-        all.update(format!("{}\0{}\0", entry.key, file_identity(path, &meta).text).as_bytes());
+        all.update(format!("{}\0{}\0", entry.key, file_identity(path, &meta).lasting).as_bytes());
     }
     Ok(Some(Sha256::finish(all)))
 }
@@ -294,7 +294,7 @@ pub(super) fn identity_of(entries: &[Entry]) -> Result<Option<Sha256>, DatasetEr
         let identity = entry.content.identity();
         let identity = identity.map_err(|error| DatasetError::io(ErrorKind::File, &entry.content.origin(), error))?;
         let Some(identity) = identity else { return Ok(None) };
-        let line = json!([entry.key, entry.size, identity.text]);
+        let line = json!([entry.key, entry.size, identity.lasting]);
         all.update(line.to_string().as_bytes());
     }
     Ok(Some(Sha256::finish(all)))

@@ -106,6 +106,10 @@ fn what_is_there_is_not_fetched_again() {
     assert_eq!(server.requests().len(), 1);
     let kept =
         std::fs::read_dir(folder.path().join("download")).unwrap().next().unwrap().unwrap().path().join("content");
+    // A second name of the file, as a program is given one, leaves it the same.
+    std::fs::hard_link(&kept, folder.path().join("second")).unwrap();
+    assert_eq!(get_into(&this, folder.path(), Limits::default()).unwrap(), content());
+    assert_eq!(server.requests().len(), 1);
     std::fs::write(&kept, "changed by hand").unwrap();
     assert_eq!(get_into(&this, folder.path(), Limits::default()).unwrap(), content());
     assert_eq!(server.requests().len(), 2);
