@@ -194,13 +194,14 @@ impl Digests {
         }
     }
 
-    /// Writes what is not written yet, and drops what was not used by this run where that is most of it.
-    pub fn save(&self) {
+    /// Writes what is not written yet. Of a run that is `whole`, which used all that it has a use for, it drops what was not
+    /// used where that is most of what is remembered.
+    pub fn save(&self, whole: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.unwritten.is_empty() {
             self.append(&mut known);
         }
-        if known.digests.len() <= 2 * known.used.len() + BATCH {
+        if !whole || known.digests.len() <= 2 * known.used.len() + BATCH {
             return;
         }
         let lines: String = known.used.iter().map(|(key, sha256)| line(key, sha256)).collect();
@@ -257,6 +258,8 @@ pub struct Objects {
     early: BTreeMap<usize, Result<Object, DatasetError>>,
     next: usize,
     count: usize,
+    /// Whether all that came so far are objects.
+    whole: bool,
     given_up: Arc<AtomicBool>,
     digests: Arc<Digests>,
 }
@@ -288,7 +291,7 @@ impl Objects {
                 }
             });
         }
-        Self { results, early: BTreeMap::new(), next: 0, count: entries.len(), given_up, digests }
+        Self { results, early: BTreeMap::new(), next: 0, count: entries.len(), whole: true, given_up, digests }
     }
 }
 
@@ -305,13 +308,14 @@ impl Iterator for Objects {
         while self.next < self.count {
             if let Some(result) = self.early.remove(&self.next) {
                 self.next += 1;
+                self.whole &= result.is_ok();
                 return Some(result);
             }
             match self.results.recv() {
                 Ok(taken) => self.early.extend(taken),
                 // Every thread ended without having sent this one: one of them panicked.
                 Err(_) => {
-                    self.next = self.count;
+                    (self.next, self.whole) = (self.count, false);
                     let text = "a thread that takes digests ended early; this is a mistake in anole";
                     return Some(Err(DatasetError::new(ErrorKind::File, text)));
                 }
@@ -328,6 +332,6 @@ impl Iterator for Objects {
 impl Drop for Objects {
     fn drop(&mut self) {
         self.given_up.store(true, Ordering::Relaxed);
-        self.digests.save();
+        self.digests.save(self.whole && self.next == self.count);
     }
 }

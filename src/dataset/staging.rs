@@ -80,10 +80,12 @@ impl Staging {
             let path = root.join(name);
             File::create(&path).map_err(|error| DatasetError::file(&path, error))
         };
-        let (lock, readers) = (Mutex::new(Lock { file: opened("lock")?, times: 0 }), opened("readers")?);
+        let (file, readers) = (opened("lock")?, opened("readers")?);
+        locked(&file, &root)?;
+        // Only now: whoever waits comes here often, and what the other run remembers by the end is wanted.
         let digests = Arc::new(Digests::open(&root.join("digests")));
-        let staging = Self { root, lock, readers, digests, used: Mutex::default() };
-        staging.take()?;
+        let staging =
+            Self { root, lock: Mutex::new(Lock { file, times: 1 }), readers, digests, used: Mutex::default() };
         let temporary = staging.root.join("temporary");
         staging.alone(|| match fs::remove_dir_all(&temporary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::file(&temporary, error)),
@@ -115,15 +117,7 @@ impl Staging {
     fn take(&self) -> Result<(), DatasetError> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.times == 0 {
-            match lock.file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let text = format!("another run is at work in {}", self.root.display());
-                    let hint = "wait for it, or give another `staging:`";
-                    return Err(DatasetError::new(ErrorKind::Busy, text).hint(hint));
-                }
-                Err(TryLockError::Error(error)) => return Err(DatasetError::file(&self.root.join("lock"), error)),
-            }
+            locked(&lock.file, &self.root)?;
         }
         lock.times += 1;
         Ok(())
@@ -293,6 +287,18 @@ impl Staging {
         // Somebody else's files may lie in it; then it stays.
         let _ = fs::remove_dir(&self.root);
         Ok(())
+    }
+}
+
+/// Locks a folder's lock file, if no other run has it.
+fn locked(file: &File, root: &Path) -> Result<(), DatasetError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("another run is at work in {}", root.display());
+            Err(DatasetError::new(ErrorKind::Busy, text).hint("wait for it, or give another `staging:`"))
+        }
+        Err(TryLockError::Error(error)) => Err(DatasetError::file(&root.join("lock"), error)),
     }
 }
 

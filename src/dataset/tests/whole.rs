@@ -185,12 +185,22 @@ fn a_stop_ends_the_digests_and_a_second_run_remembers_them() {
         let prepared = runtime.block_on(prepare(&this, &staging, &watch)).unwrap();
         prepared.objects(&watch).collect::<Result<Vec<_>, _>>()
     };
+    // What an earlier run remembered of other files, and more of it than this one has.
+    let cache = || std::fs::read_to_string(staging.join("digests")).unwrap();
+    let other = |number: usize| format!("{number:032x} {} .\n", "1".repeat(64));
+    std::fs::create_dir(&staging).unwrap();
+    std::fs::write(staging.join("digests"), (0..1000).map(other).collect::<String>()).unwrap();
     let stopped = run(Arc::new(Counting { bytes: AtomicU64::new(0), most: 10_000 }));
     assert_eq!(stopped.unwrap_err().kind, ErrorKind::Stopped);
+    let before = cache();
+    assert!(before.starts_with(&(0..1000).map(other).collect::<String>()), "a stop forgets nothing");
+    let taken: Vec<&str> = before.lines().skip(1000).collect();
+    assert!(!taken.is_empty(), "and what it took is remembered");
     let first = run(quiet()).unwrap();
     // Contents that are remembered are not read: the archive may be unreadable by now.
-    let cache = std::fs::read_to_string(staging.join("digests")).unwrap();
-    assert_eq!(cache.lines().count(), first.len(), "also those from before the stop, once");
+    let cache = cache();
+    assert_eq!(cache.lines().count(), first.len(), "also those from before the stop, once, and no others");
+    assert!(taken.iter().all(|line| cache.contains(line)));
     let wrong = "0".repeat(64);
     let line = cache.lines().next().unwrap();
     let forged = cache.replacen(&line[33..97], &wrong, 1);
