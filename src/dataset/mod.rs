@@ -225,7 +225,8 @@ pub fn assemble(
     for entry in &entries {
         names::key(&entry.key).map_err(|why| {
             let text = format!("`{}`, of {}, cannot be a key: {why}", entry.key.escape_debug(), entry.content.origin());
-            DatasetError::new(ErrorKind::Transform, text)
+            let hint = "leave it out of the source, or give it another name by a transform";
+            DatasetError::new(ErrorKind::Transform, text).hint(hint)
         })?;
     }
     let steps = job.transform.iter().map(recipe::transform).collect();

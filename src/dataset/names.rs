@@ -46,8 +46,10 @@ pub(super) fn key(key: &str) -> Result<(), String> {
     if parts.contains(&".") {
         return Err("it has a part `.`".to_owned());
     }
-    if parts[0] == super::manifest::FOLDER {
-        return Err(format!("`{}/` is kept for the manifest", super::manifest::FOLDER));
+    // In a folder below it would be the manifest of another dataset, within this one.
+    let (folders, own) = (&parts[..parts.len() - 1], super::manifest::FOLDER);
+    if parts[0] == own || folders.contains(&own) {
+        return Err(format!("`{own}/` is kept for the manifest of a dataset"));
     }
     check(&parts)
 }
@@ -129,8 +131,8 @@ mod tests {
 
     #[test]
     fn keys_of_objects_leave_the_manifest_alone() {
-        assert!(key("a/b").is_ok());
-        for refused in ["", "/a", "a/", "a//b", "a/../b", "./a", ".anole/manifest.json", "a\tb"] {
+        assert!(key("a/b").is_ok() && key("a/x.anole/b").is_ok());
+        for refused in ["", "/a", "a/", "a//b", "a/../b", "./a", ".anole/manifest.json", "a/.anole/x", "a\tb"] {
             assert!(key(refused).is_err(), "{refused}");
         }
     }

@@ -148,6 +148,8 @@ fn a_job_that_cannot_be_is_told_before_anything_is_done() {
     std::fs::write(folder.path().join("mine/.anole/manifest.json"), "{}").unwrap();
     let reserved = json!({ "sources": [{ "from": { "path": folder.path().join("mine") } }] });
     assert!(fails(reserved).message.contains("kept for the manifest"));
+    let below = json!({ "sources": [{ "from": { "path": folder.path().join("mine") }, "into": "a/copy" }] });
+    assert!(fails(below).message.contains("kept for the manifest"), "it would be another dataset in this one");
     let within = json!({ "sources": [{ "from": { "path": folder.path() } }] });
     assert!(fails(within).message.contains("lies in the source"));
     std::os::unix::fs::symlink("/dev/null", folder.path().join("mine/null")).unwrap();
