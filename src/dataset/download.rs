@@ -118,8 +118,7 @@ pub async fn fetch(
         return Ok((path, seen.sha256));
     }
     let client = client()?;
-    let most = download.size.unwrap_or(limits.bytes).min(limits.bytes);
-    let fetching = Fetching { client, folder, expected, most, watch, patience, download };
+    let fetching = Fetching { client, folder, expected, most: limits.bytes, watch, patience, download };
     let (mut failures, mut wrong) = (Vec::new(), None);
     for url in std::iter::once(&download.url).chain(&download.mirrors) {
         match fetching.tried(url).await {
@@ -127,14 +126,14 @@ pub async fn fetch(
             Err(Failed::Final(error)) => return Err(error),
             Err(Failed::Here(why) | Failed::Again(why, _)) => failures.push(format!("{}: {why}", shown(url))),
             Err(Failed::Wrong(error)) => {
-                failures.push(error.message);
-                wrong = error.hint.or(wrong);
+                failures.push(error.message.clone());
+                wrong = Some(error);
             }
         }
     }
     let text = failures.join("; ");
     Err(match wrong {
-        Some(hint) => DatasetError::new(ErrorKind::Digest, text).hint(hint),
+        Some(wrong) => DatasetError { message: text, ..wrong },
         None => DatasetError::new(ErrorKind::Source, text)
             .hint("what came so far is kept; the next run carries on from there"),
     })
@@ -206,8 +205,7 @@ pub(super) fn is_expected(download: &Download, what: &str, sha256: Sha256, size:
     if let Some(wanted) = download.size
         && wanted != size
     {
-        let text = format!("{what} has {size} bytes, and {wanted} are expected");
-        return Err(DatasetError::new(ErrorKind::Digest, text));
+        return Err(wrong_size(format!("{what} has {size} bytes, and {wanted} are expected")));
     }
     let Some(wanted) = download.sha256.or(download.recorded).filter(|wanted| *wanted != sha256) else { return Ok(()) };
     let (by, hint) = match download.sha256 {
@@ -216,6 +214,11 @@ pub(super) fn is_expected(download: &Download, what: &str, sha256: Sha256, size:
     };
     let text = format!("{what} has the SHA-256 {sha256}, and {by} {wanted}");
     Err(DatasetError::new(ErrorKind::Digest, text).hint(hint))
+}
+
+/// That a file is not as long as the spec says.
+fn wrong_size(text: String) -> DatasetError {
+    DatasetError::new(ErrorKind::Digest, text).hint("if that is right, correct its `size:`")
 }
 
 fn client() -> Result<reqwest::Client, DatasetError> {
@@ -323,9 +326,15 @@ impl Fetching<'_> {
             }
             status => return Err(refused(status, &headers)),
         };
-        let size = answer.content_length().map(|rest| from + rest);
-        self.room(size, from)?;
-        let begun = Begun { address: Sha256::of(url.as_str().as_bytes()), validator: validator(&headers), size };
+        // Of an answer with a part, the whole length: it may be less than the rest, and that is another try's then.
+        let size = match begun.as_ref().filter(|_| from > 0) {
+            Some((begun, _)) => range(&headers).and_then(|range| range.total).or(begun.size),
+            None => answer.content_length(),
+        };
+        self.room(url, size, from)?;
+        let held = begun.and_then(|(begun, _)| begun.validator).filter(|_| from > 0);
+        let validator = validator(&headers).or(held);
+        let begun = Begun { address: Sha256::of(url.as_str().as_bytes()), validator, size };
         let written = serde_json::to_vec(&begun).map_err(|error| self.broken(error.into()))?;
         *carried_on |= from > 0;
         self.watch.tell(Progress::Stage(Stage::Source));
@@ -333,10 +342,18 @@ impl Fetching<'_> {
         self.watch.tell(Progress::Bytes(from));
         let (mut part, hasher) = self.open(from).await?;
         write_whole(&self.folder.join("part.json"), &written)?;
-        let received = self.receive(answer, &mut part, hasher, from).await;
+        let received = self.receive(url, answer, &mut part, hasher, from).await;
         // Also after a failure: it is what the next try carries on.
         part.flush().await.map_err(|error| self.broken(error))?;
-        let (hasher, length) = received?;
+        let (hasher, length) = match received {
+            // What came before may be of another file than the rest.
+            Err(Failed::Wrong(error)) if from > 0 => return self.over(&error.message),
+            Err(Failed::Wrong(error)) => {
+                self.discard()?;
+                return Err(Failed::Wrong(error));
+            }
+            other => other?,
+        };
         part.get_ref().sync_all().await.map_err(|error| self.broken(error))?;
         match size {
             Some(size) if size != length => Err(Failed::Again(cut(length, size), None)),
@@ -346,6 +363,7 @@ impl Fetching<'_> {
 
     async fn receive(
         &self,
+        url: &Url,
         mut answer: reqwest::Response,
         part: &mut BufWriter<File>,
         mut hasher: Context,
@@ -362,6 +380,10 @@ impl Fetching<'_> {
                 }
             };
             length += chunk.len() as u64;
+            if let Some(wanted) = self.download.size.filter(|wanted| length > *wanted) {
+                let text = format!("{} has more than the {wanted} bytes that are expected", shown(url));
+                return Err(Failed::Wrong(wrong_size(text)));
+            }
             if length > self.most {
                 let text = format!("it is more than the {} that are allowed", text::bytes(self.most));
                 return Err(DatasetError::new(ErrorKind::Limit, text).hint("raise `bytes:` of its `limits:`").into());
@@ -403,21 +425,34 @@ impl Fetching<'_> {
 
     /// Begins from the beginning.
     fn over<T>(&self, why: &str) -> Result<T, Failed> {
-        std::fs::remove_file(self.folder.join("part.json")).map_err(|error| self.broken(error))?;
-        std::fs::remove_file(self.folder.join("part")).map_err(|error| self.broken(error))?;
+        self.discard()?;
         Err(Failed::Again(why.to_owned(), Some(Duration::ZERO)))
     }
 
-    /// That the rest fits.
-    fn room(&self, size: Option<u64>, from: u64) -> Result<(), Failed> {
+    /// Removes what came so far.
+    fn discard(&self) -> Result<(), Failed> {
+        for name in ["part.json", "part"] {
+            match std::fs::remove_file(self.folder.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(self.broken(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// That the rest fits, and is no more than is expected: another address may have what is.
+    fn room(&self, url: &Url, size: Option<u64>, from: u64) -> Result<(), Failed> {
         let Some(size) = size else { return Ok(()) };
+        if let Some(wanted) = self.download.size.filter(|wanted| size > *wanted) {
+            let text = format!("{} has {size} bytes, and {wanted} are expected", shown(url));
+            return Err(Failed::Wrong(wrong_size(text)));
+        }
         if size > self.most {
             let (has, most) = (text::bytes(size), text::bytes(self.most));
-            let text = format!("{} has {has}, and {most} are allowed", shown(&self.download.url));
-            let hint = "correct its `size:`, or raise `bytes:` of its `limits:`";
-            return Err(DatasetError::new(ErrorKind::Limit, text).hint(hint).into());
+            let text = format!("{} has {has}, and {most} are allowed", shown(url));
+            return Err(DatasetError::new(ErrorKind::Limit, text).hint("raise `bytes:` of its `limits:`").into());
         }
-        Ok(fits(&self.folder, size - from, &format!("the rest of {}", shown(&self.download.url)))?)
+        Ok(fits(&self.folder, size.saturating_sub(from), &format!("the rest of {}", shown(url)))?)
     }
 
     /// What came is whole: it is kept if it is what is expected.
@@ -427,9 +462,7 @@ impl Fetching<'_> {
             if looks_like_a_page(&part) {
                 error.message.push_str("; what came is a web page");
             }
-            let removed =
-                std::fs::remove_file(&part).and_then(|()| std::fs::remove_file(self.folder.join("part.json")));
-            removed.map_err(|error| self.broken(error))?;
+            self.discard()?;
             return Err(Failed::Wrong(error));
         }
         keep(&self.folder, sha256, size)?;
@@ -447,19 +480,31 @@ fn validator(headers: &HeaderMap) -> Option<String> {
     text(header::ETAG).filter(|etag| etag.starts_with('"')).or_else(|| text(header::LAST_MODIFIED))
 }
 
+/// Which part of a file an answer has.
+struct Range {
+    start: u64,
+    /// The whole file's length, where it is said.
+    total: Option<u64>,
+}
+
+/// What `Content-Range` says, where it can be: `bytes 100-199/1000`.
+fn range(headers: &HeaderMap) -> Option<Range> {
+    let (bounds, total) = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, end) = bounds.split_once('-')?;
+    let (start, end) = (start.parse::<u64>().ok()?, end.parse::<u64>().ok()?);
+    let total = total.parse::<u64>().ok();
+    (start <= end && total.is_none_or(|total| end < total)).then_some(Range { start, total })
+}
+
 /// Whether an answer with a part of a file carries on what came so far.
 fn continues(headers: &HeaderMap, (begun, length): &(Begun, u64)) -> bool {
-    let range = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some((bounds, total)) = range.strip_prefix("bytes ").and_then(|range| range.split_once('/')) else {
-        return false;
-    };
-    let starts = bounds.split_once('-').and_then(|(start, _)| start.parse::<u64>().ok());
-    let same_size = match (total.parse::<u64>().ok(), begun.size) {
+    let Some(Range { start, total }) = range(headers) else { return false };
+    let same_size = match (total, begun.size) {
         (Some(now), Some(before)) => now == before,
         _ => true,
     };
     let same_file = begun.validator.is_none() || validator(headers).is_none() || validator(headers) == begun.validator;
-    starts == Some(*length) && same_size && same_file
+    start == *length && same_size && same_file
 }
 
 /// What an answer without the file means.

@@ -133,6 +133,23 @@ fn a_cut_connection_is_resumed() {
 }
 
 #[test]
+fn a_server_that_sends_less_than_the_rest_is_asked_for_more() {
+    let server = Server::start(|number, head| match (number, asked(head)) {
+        (0, _) => answer("200 OK", &[("ETag", "\"v1\"")], content().len(), &content()[..100_000]),
+        (_, Some(from)) => {
+            let to = content().len().min(from + 90_000);
+            let range = format!("bytes {from}-{}/{}", to - 1, content().len());
+            // The entity tag is not said again.
+            answer("206 Partial Content", &[("Content-Range", &range)], to - from, &content()[from..to])
+        }
+        (_, None) => answer("500 Internal Server Error", &[], 0, b""),
+    });
+    assert_eq!(get(&download(&server.url("/x"))).unwrap(), content());
+    let asked: Vec<_> = server.requests().iter().map(|head| asked(head)).collect();
+    assert_eq!(asked[..4], [None, Some(100_000), Some(190_000), Some(280_000)]);
+}
+
+#[test]
 fn what_came_so_far_serves_the_next_run() {
     let server = Server::start(|number, head| match (number, asked(head)) {
         (0, None) => answer("200 OK", &[("ETag", "\"v1\"")], content().len(), &content()[..100_000]),
@@ -216,8 +233,20 @@ fn a_wrong_sha256_is_told_and_nothing_is_kept() {
     assert!(error.message.contains("its first download had") && error.hint.unwrap().contains("give `sha256: 2cf24"));
     let kept = std::fs::read_dir(folder.path().join("download")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read_dir(kept).unwrap().count(), 0);
-    let sized = Download { size: Some(6), ..download(&server.url("/x")) };
-    assert!(get(&sized).unwrap_err().message.contains("5 bytes, and 6 are expected"));
+    for size in [4, 6] {
+        let sized = Download { size: Some(size), ..download(&server.url("/x")) };
+        let error = get(&sized).unwrap_err();
+        assert_eq!(
+            (error.kind, error.hint.as_deref()),
+            (ErrorKind::Digest, Some("if that is right, correct its `size:`"))
+        );
+        assert!(error.message.contains(&format!("5 bytes, and {size} are expected")), "{error}");
+    }
+    let endless = Server::start(|_, _| b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello".to_vec());
+    let sized = Download { size: Some(4), ..download(&endless.url("/x")) };
+    let error = get_into(&sized, folder.path(), Limits::default()).unwrap_err();
+    assert!(error.message.contains("more than the 4 bytes that are expected"), "{error}");
+    assert_eq!(error.kind, ErrorKind::Digest);
     let page = Server::start(|_, _| answer("200 OK", &[], 30, b"<!DOCTYPE html><title>Sign in "));
     let this = Download { sha256: Some(other), ..download(&page.url("/x")) };
     assert!(get(&this).unwrap_err().message.contains("what came is a web page"));
@@ -235,6 +264,10 @@ fn mirrors_are_tried_in_order() {
     };
     assert_eq!(get(&this).unwrap(), b"hello");
     assert_eq!((gone.requests().len(), wrong.requests().len()), (1, 1));
+    // One that is longer than is said is no reason not to ask the next.
+    let longer = Server::start(|_, _| answer("200 OK", &[], 6, b"hello!"));
+    let sized = Download { size: Some(5), url: longer.url("/x").parse().unwrap(), ..this.clone() };
+    assert_eq!(get(&sized).unwrap(), b"hello");
     let none = Download { mirrors: this.mirrors[..1].to_vec(), ..this };
     let error = get(&none).unwrap_err();
     assert!(error.message.contains("404 Not Found") && error.message.contains("SHA-256"), "{error}");
