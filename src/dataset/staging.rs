@@ -158,9 +158,14 @@ impl Staging {
         Arc::clone(&self.digests)
     }
 
-    /// The folder of a download.
+    /// Where a download is, if it is there.
+    pub(super) fn download_at(&self, id: &Sha256) -> PathBuf {
+        self.root.join("download").join(id.short())
+    }
+
+    /// The folder of a download, which stays.
     pub(super) fn download(&self, id: &Sha256) -> Result<PathBuf, DatasetError> {
-        let folder = self.root.join("download").join(id.short());
+        let folder = self.download_at(id);
         fs::create_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
         self.uses(folder.clone());
         Ok(folder)

@@ -220,6 +220,29 @@ fn content_that_changes_meanwhile_is_fetched_anew() {
 }
 
 #[test]
+fn what_came_before_a_sha256_was_known_is_used_after() {
+    let server = Server::start(|_, _| answer("200 OK", &[], 5, b"hello"));
+    let (folder, this) = (tempfile::tempdir().unwrap(), download(&server.url("/x")));
+    assert_eq!(get_into(&this, folder.path(), Limits::default()).unwrap(), b"hello");
+    let later = Download { recorded: Some(Sha256::of(b"hello")), ..download(&server.url("/x")) };
+    for _ in 0..2 {
+        let staging = Arc::new(Staging::open(folder.path()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let patience = Patience::default();
+        let fetched = runtime.block_on(fetch(&later, &Limits::default(), &staging, &quiet(), patience)).unwrap();
+        staging.tidy().unwrap();
+        assert_eq!(std::fs::read(fetched.0).unwrap(), b"hello", "it is used, and so it stays");
+    }
+    // Whoever reads this dataset's staging may know nothing of a digest.
+    assert_eq!(get_into(&this, folder.path(), Limits::default()).unwrap(), b"hello");
+    assert_eq!(server.requests().len(), 1);
+    // Another content is another file.
+    let other = Download { recorded: Some(Sha256::of(b"other")), ..this };
+    assert_eq!(get_into(&other, folder.path(), Limits::default()).unwrap_err().kind, ErrorKind::Digest);
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
 fn a_wrong_sha256_is_told_and_nothing_is_kept() {
     let server = Server::start(|_, _| answer("200 OK", &[], 5, b"hello"));
     let (folder, other) = (tempfile::tempdir().unwrap(), Sha256::of(b"other"));

@@ -12,7 +12,7 @@ use super::RECORDED;
 use crate::dataset::delivery::{Delivery, Keys, Load};
 use crate::dataset::job::{Hidden, Origin};
 use crate::dataset::recipe;
-use crate::dataset::{Job, Recorded, Transform};
+use crate::dataset::{Job, Recorded, Sha256, Transform};
 use crate::kinds::kind::{is_set, text};
 use crate::model::{Fields, Value};
 
@@ -157,13 +157,26 @@ pub(super) fn keys(fields: &Fields, trusted: Option<&str>) -> Result<Option<Keys
 }
 
 /// What the first download was holds for the later ones, as long as the source is described alike.
-fn remember(job: &mut Job, recorded: &Recorded) {
+pub(super) fn remember(job: &mut Job, recorded: &Recorded) {
     let now = recipe::recipe(job);
     for (at, source) in job.sources.iter_mut().enumerate() {
         let same = now.sources.get(at).is_some() && now.sources.get(at) == recorded.recipe.sources.get(at);
-        if let (Origin::Url(download), true) = (&mut source.from, same) {
-            download.recorded = recorded.sources.get(at).and_then(|seen| seen.sha256);
+        if same {
+            pin(&mut source.from, recorded.sources.get(at).and_then(|seen| seen.sha256));
         }
+    }
+}
+
+/// What a download was. Of a dataset with one source, that source's was recorded.
+fn pin(from: &mut Origin, sha256: Option<Sha256>) {
+    match from {
+        Origin::Url(download) => download.recorded = sha256,
+        Origin::Dataset(another) => {
+            if let [only] = another.job.sources.as_mut_slice() {
+                pin(&mut only.from, sha256);
+            }
+        }
+        Origin::Path(_) | Origin::Bucket(_) => {}
     }
 }
 

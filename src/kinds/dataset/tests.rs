@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::delivery::{Around, Staged, delivery, job, keys};
+use super::delivery::{Around, Staged, delivery, job, keys, remember};
 use super::{RECORDED, here};
 use crate::dataset::delivery::Delivered;
 use crate::dataset::job::Origin;
@@ -214,6 +214,20 @@ fn what_a_download_was_holds_as_long_as_it_is_described_alike() {
     };
     assert_eq!(recorded(&block("https://example.org/a.zip")), Some(sha256));
     assert_eq!(recorded(&block("https://example.org/b.zip")), None);
+    // Whoever reads another dataset holds it to what it was, as far as that is told: of one source.
+    let read = |urls: &[&str]| {
+        let sources: Vec<_> = urls.iter().map(|url| serde_json::json!({ "from": { "url": { "url": url } } })).collect();
+        let other = serde_json::json!({ "dataset": { "job": { "sources": sources }, "staging": "/s" } });
+        let mut reads = serde_json::from_value(serde_json::json!({ "sources": [{ "from": other }] })).unwrap();
+        let seen = recipe::SourceSeen { what: "it".into(), sha256: Some(sha256), fingerprint: None };
+        let recorded = Recorded { recipe: recipe::recipe(&reads), sources: vec![seen], objects: 1, bytes: 1 };
+        remember(&mut reads, &recorded);
+        let Origin::Dataset(another) = &reads.sources[0].from else { panic!("{reads:?}") };
+        let Origin::Url(download) = &another.job.sources[0].from else { panic!("{reads:?}") };
+        download.recorded
+    };
+    assert_eq!(read(&["https://example.org/a.zip"]), Some(sha256));
+    assert_eq!(read(&["https://example.org/a.zip", "https://example.org/b.zip"]), None);
     let summary = here::summary(&Delivered {
         report: crate::dataset::load::Report {
             wanted: 7,
