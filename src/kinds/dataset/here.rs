@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use super::delivery::{Around, Staged, delivery, keys};
 use super::{Dataset, RECORDED, WHOLE, WORDS, location};
 use crate::cloud::Session;
-use crate::dataset::delivery::{Delivered, deliver};
+use crate::dataset::delivery::{Delivered, deliver_from};
 use crate::dataset::gauge::Gauge;
 use crate::dataset::job::Origin;
 use crate::dataset::load::{LoadError, Place as Target, unload};
 use crate::dataset::text::{bytes, thousands};
-use crate::dataset::{Job, Staging, Watch};
+use crate::dataset::{Job, Staging, Stores, Watch};
 use crate::embedded::keeper;
 use crate::embedded::serve::NOWHERE;
 use crate::kinds::guest::GuestWords;
@@ -41,7 +41,8 @@ impl LocalKind for Dataset {
         let store = store(cx.session, want)?;
         let gauge = Arc::new(Gauge::default());
         let watch: Arc<dyn Watch> = Arc::clone(&gauge) as Arc<dyn Watch>;
-        let work = deliver(&delivery, &store, &watch);
+        let stores = stores(cx.session, &store, &delivery.job)?;
+        let work = deliver_from(&delivery, &store, &stores, &watch);
         tokio::pin!(work);
         let mut ticks = tokio::time::interval(EVERY);
         let mut stop = cx.stop.clone();
@@ -133,6 +134,20 @@ pub(super) fn store(session: &Session, fields: &Fields) -> Result<Store, LocalEr
         Some(keys) if !session.is_in_process() || keeper::is_address(&keys.endpoint) => keys.store().map_err(refused),
         _ => Store::swift(session).map_err(refused),
     }
+}
+
+/// The stores of sources in buckets that name no keys: the site's own, by its sign-in. Where the load goes there by keys, it is
+/// asked by those: so the store copies by itself what is not changed.
+///
+/// # Errors
+/// That the site has none.
+pub(super) fn stores(session: &Session, load: &Store, job: &Job) -> Result<Stores, LocalError> {
+    if job.buckets().iter().all(|bucket| bucket.store.is_some()) {
+        return Ok(Stores::default());
+    }
+    let refused = |error: ObjectError| LocalError { message: error.to_string(), hint: error.parts().hint.clone() };
+    let own = Store::swift(session).map_err(refused)?;
+    Ok(Stores::default().with("", if own.host() == load.host() { load.clone() } else { own }))
 }
 
 /// The certificates that the site's configuration trusts.

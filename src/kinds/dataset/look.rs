@@ -9,12 +9,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::delivery::{Around, Staged, job, own_staging, recorded_of};
-use super::here::{staging, store, trusted, within_process};
+use super::here::{staging, store, stores, trusted, within_process};
 use super::{Dataset, WHOLE};
 use crate::dataset::load::{Audit, LoadError, Place, Reading, audit};
 use crate::dataset::text::thousands;
 use crate::dataset::{
-    Difference, Job, Manifest, Origin, Progress, Recorded, Source, Staging, Stores, Transform, Watch, prepare, source,
+    Difference, Job, Manifest, Origin, Progress, Recorded, Source, Staging, Transform, Watch, prepare, source,
 };
 use crate::kinds::kind::text;
 use crate::kinds::look::{LookCx, Looker};
@@ -51,7 +51,7 @@ async fn others(applied: &Fields, recorded: &Recorded, manifest: Option<Manifest
     let around = Around { staging: &own, trusted: trusted(cx.session).ok()? };
     let mut job = job(applied, &around).ok()?;
     within_process(cx.session, &mut job);
-    let stores = Stores::default().with("", store(cx.session, applied).ok()?);
+    let stores = stores(cx.session, &store(cx.session, applied).ok()?, &job).ok()?;
     let mut now = Vec::with_capacity(job.sources.len());
     for source in &job.sources {
         now.push(source::fingerprint_from(source, &stores).await.unwrap_or_default());

@@ -126,6 +126,20 @@ fn check_source(field: &'static str, source: &Fields, mistakes: &mut Vec<Mistake
     }
 }
 
+/// That a server has keys for what it reads.
+fn check_opened(fields: &Fields, mistakes: &mut Vec<Mistake>) {
+    let several = fields.get("sources").and_then(Value::as_list).unwrap_or_default();
+    let all =
+        fields.get("source").map(|one| ("source", one)).into_iter().chain(several.iter().map(|one| ("sources", one)));
+    for (field, source) in all.filter_map(|(field, source)| Some((field, source.as_map()?))) {
+        let is_closed = source.contains_key("bucket") && !source.contains_key("credential");
+        if is_closed && store_keys::placed(source).is_none() {
+            let help = "a server is not signed in to the site: name an EC2 credential, `{ bucket: …, credential: s3 }`";
+            mistakes.push(Mistake::new(field, "a bucket that a server reads needs a `credential`", help));
+        }
+    }
+}
+
 /// Makes the fields of a spec flat: what is named elsewhere is put in when it is known.
 fn derive(fields: &mut Fields) {
     let one = fields.remove("source");
@@ -218,6 +232,9 @@ impl Kind for Dataset {
         if load.is_some_and(|load| !load.contains_key("credential") && store_keys::placed(load).is_none()) {
             let help = "a server is not signed in to the site: name an EC2 credential, `load: { …, credential: s3 }`";
             mistakes.push(Mistake::new("load", "a load from a server needs a `credential`", help));
+        }
+        if self.on_server {
+            check_opened(fields, mistakes);
         }
     }
 

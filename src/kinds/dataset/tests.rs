@@ -258,6 +258,7 @@ fn mistakes_are_told_where_they_are() {
         "source: { path: x }\nload: { bucket: { existing: b }, prefix: a/../b }".to_owned(),
         "source: { path: x }\nload: { bucket: food11, credential: { existing: {} } }".to_owned(),
         format!("source: {{ path: x }}\nserver: node\n{BUCKET}\nsite: kvm"),
+        format!("sources: [{{ path: x }}, {{ bucket: food11 }}]\nserver: node\n{BUCKET}"),
     ]
     .map(|block| mistakes(&block));
     let told = |text: &str| {
@@ -291,6 +292,11 @@ fn mistakes_are_told_where_they_are() {
     = help: `access_key`: The id of a key that is there already.
     error[missing-field]: this needs `secret_key`
     = help: `secret_key`: The key itself.
+    error[unknown-reference]: the spec declares no server `node`
+    error[bad-value]: a load from a server needs a `credential`
+    = help: a server is not signed in to the site: name an EC2 credential, `load: { …, credential: s3 }`
+    error[bad-value]: a bucket that a server reads needs a `credential`
+    = help: a server is not signed in to the site: name an EC2 credential, `{ bucket: …, credential: s3 }`
     error[unknown-reference]: the spec declares no server `node`
     error[bad-value]: a load from a server needs a `credential`
     = help: a server is not signed in to the site: name an EC2 credential, `load: { …, credential: s3 }`
