@@ -208,6 +208,20 @@ fn a_rehearsal_loads_into_no_store_but_the_embedded_ones() {
         .says("; 12 sent (");
     env.has_no_changes("spec.yaml");
     assert_eq!(stored(&env, "training 4"), 1);
+
+    // The site's own store, which has no address in the spec, is another one than that; and back.
+    env.write("spec.yaml", SPEC);
+    let plan = env.anole("plan spec.yaml --detailed-exitcode").exits(2);
+    for line in ["-/+ datasets.food11", "endpoint changed", "endpoint: https://s3.example.org -> \"\""] {
+        assert!(plan.stdout.contains(line), "{line}: {}", plan.stdout);
+    }
+    env.apply("spec.yaml");
+    env.has_no_changes("spec.yaml");
+    env.write("spec.yaml", &SPEC.replace("prefix", keys));
+    let plan = env.anole("plan spec.yaml --detailed-exitcode").exits(2);
+    assert!(plan.stdout.contains("endpoint: \"\" -> https://s3.example.org"), "{}", plan.stdout);
+    env.apply("spec.yaml");
+    env.has_no_changes("spec.yaml");
 }
 
 #[test]

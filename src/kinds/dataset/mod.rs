@@ -28,7 +28,9 @@ mod tests;
 use url::Url;
 
 use super::guest::GuestWords;
-use super::kind::{DerivedPart, Kind, Mark, Mistake, Place, Seen, is_set, text};
+use super::kind::{
+    DerivedPart, Effect, FieldChange, Kind, Mark, Mistake, Place, Refused, Seen, Sides, diff_fields, is_set, text,
+};
 use super::look::Looker;
 use super::schema::Schema;
 use super::store_keys::{self, attribute_of, named};
@@ -241,6 +243,25 @@ impl Kind for Dataset {
     fn derive(&self, _: &Address, fields: &mut Fields) -> Vec<DerivedPart> {
         derive(fields);
         Vec::new()
+    }
+
+    /// A store by its address, or the site's own, which has none here: one that comes or goes is another store, though a field
+    /// that is not there says nothing elsewhere.
+    fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
+        let mut changes = diff_fields(self.schema(), sides);
+        for (name, effect) in [("endpoint", Effect::Replace), ("session_token", Effect::Record)] {
+            let none = || Value::text("");
+            let is_none = |value: &Value| value.is_null() || value.as_str() == Some("");
+            let of = |fields: &Fields| fields.get(name).filter(|value| !is_none(value)).cloned();
+            let (before, after) = match (of(sides.applied), of(sides.want)) {
+                (Some(before), None) => (before, none()),
+                (None, Some(after)) => (none(), after),
+                _ => continue,
+            };
+            changes.retain(|change| change.field != name);
+            changes.push(FieldChange { field: name.to_owned(), before, after, effect, note: None });
+        }
+        Ok(changes)
     }
 
     /// Where it is, once its bucket is known; with the store's address where that is no site's own.
