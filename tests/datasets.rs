@@ -248,3 +248,18 @@ fn events_say_how_far_it_is() {
     let last = events.iter().rfind(|event| event["event"] == "progress").unwrap_or_else(|| panic!("{events:?}"));
     assert_eq!((&last["stage"], &last["objects"], &last["objects_total"]), (&"load".into(), &12.into(), &12.into()));
 }
+
+#[test]
+fn few_datasets_are_made_at_a_time() {
+    let (one, others) = SPEC.split_once("outputs:").expect("it has outputs");
+    let block = &one[one.find("  food11:\n    source").expect("it is there")..];
+    let more: String = (0..3)
+        .map(|number| {
+            block.replace("  food11:\n", &format!("  more{number}:\n")).replace("Food-11", &number.to_string())
+        })
+        .collect();
+    let env = with_pictures(&format!("{one}{more}outputs:{others}"));
+    let ran = env.apply("spec.yaml").says("waits for its turn").says("Apply complete: 5 created.");
+    assert_eq!(format!("{}{}", ran.stdout, ran.stderr).matches("; 12 sent (").count(), 4);
+    env.has_no_changes("spec.yaml");
+}

@@ -1,7 +1,10 @@
 //! A step on this machine: record, do, record.
 //!
 //! Invariant: what is about to be done, and every secret that is made for it, stands in the state before anything is
-//! done; so whatever a crash leaves is known, and done again or undone by the next apply.
+//! done; so whatever a crash leaves is known, and done again or undone by the next apply. Of what takes long, few are done at a
+//! time.
+
+use tokio::sync::SemaphorePermit;
 
 use super::end::{End, StepError};
 use super::event::Event;
@@ -30,6 +33,7 @@ impl Running<'_> {
     }
 
     async fn put_here(&self, kind: &'static dyn LocalKind) -> Result<End, StepError> {
+        let _turn = if kind.takes_long() { Some(self.turn().await?) } else { None };
         let (session, fields) = (self.session()?, self.bound()?);
         // One that was begun keeps its id, and with it the secrets that were made for it.
         let begun = self.shared.ledger.read(|loaded| loaded.state.resources.get(&self.action.address).cloned());
@@ -48,6 +52,21 @@ impl Running<'_> {
         carry(&record.attributes, &mut attributes);
         self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
         Ok(End::Done)
+    }
+
+    /// One of the few places for what takes long. Nothing is begun before, so that a stop while it waits leaves nothing.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, StepError> {
+        if let Ok(turn) = self.shared.long.try_acquire() {
+            return Ok(turn);
+        }
+        self.sayer()("waits for its turn".to_owned());
+        let mut stop = self.shared.stop.clone();
+        let error = |message: &str| StepError::Local(LocalError { message: message.to_owned(), hint: None });
+        tokio::select! {
+            turn = self.shared.long.acquire() => turn.map_err(|_| error("its turn never came")),
+            // A sender that is gone asks for nothing more.
+            Ok(()) = stop.changed() => Err(error("it was stopped before its turn came; the next apply begins it")),
+        }
     }
 
     async fn with_local_cx<T>(

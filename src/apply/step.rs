@@ -50,6 +50,8 @@ pub struct Shared {
     pub events: mpsc::UnboundedSender<Event>,
     /// How many operations are under way at once; waits do not count.
     pub slots: Arc<Semaphore>,
+    /// How many steps of this machine that take long are under way at once.
+    pub long: Arc<Semaphore>,
     /// Whether to wait for a start that the owner chose.
     pub wait_for_start: bool,
     /// Whether data is read back after it was written.
@@ -57,6 +59,10 @@ pub struct Shared {
     /// Turns true when nothing new is to be started; long steps that can be carried on end then, too.
     pub stop: watch::Receiver<bool>,
 }
+
+/// How many steps that take long are under way at a time: each has a store's worth of transfers and their content in memory, and
+/// two fill a line.
+pub const LONG_AT_A_TIME: usize = 2;
 
 /// A step under way.
 pub struct Running<'a> {

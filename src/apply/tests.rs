@@ -134,6 +134,7 @@ impl Rig {
             servers: crate::guest::Guests::default(),
             events,
             slots: Arc::new(Semaphore::new(8)),
+            long: Arc::new(Semaphore::new(super::step::LONG_AT_A_TIME)),
             wait_for_start: false,
             verify: false,
             stop: stop.clone(),

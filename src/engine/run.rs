@@ -154,6 +154,7 @@ impl Ready {
             servers: self.planned.servers.clone(),
             events,
             slots: Arc::new(Semaphore::new(options.parallelism.max(1))),
+            long: Arc::new(Semaphore::new(apply::step::LONG_AT_A_TIME)),
             wait_for_start: options.wait,
             verify: options.verify,
             stop: stop.clone(),

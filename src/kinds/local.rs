@@ -66,6 +66,11 @@ pub trait LocalKind: Kind {
     /// When it cannot be undone.
     async fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError>;
 
+    /// Whether it may go on for long and take much of this machine: few of those are put at a time.
+    fn takes_long(&self) -> bool {
+        false
+    }
+
     /// What people call what is done with it, where that is neither creating nor deleting.
     fn words(&self) -> Option<&'static GuestWords> {
         None

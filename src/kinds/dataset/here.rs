@@ -73,6 +73,11 @@ impl LocalKind for Dataset {
         remove(cx.session, applied).await
     }
 
+    /// What is on its way to the store is in memory.
+    fn takes_long(&self) -> bool {
+        true
+    }
+
     fn words(&self) -> Option<&'static GuestWords> {
         Some(&WORDS)
     }
