@@ -195,12 +195,14 @@ pub fn assemble(
     let extracting = extract::Extracting { staging, limits: job.limits, watch };
     let mut entries = Vec::new();
     let mut sources = Vec::with_capacity(gathered.len());
-    for (source, (gathered, seen)) in job.sources.iter().zip(gathered) {
+    for (source, (gathered, mut seen)) in job.sources.iter().zip(gathered) {
         let found = match gathered {
             Gathered::Entries(entries) => entries,
             Gathered::Folder(folder) => {
                 apart(&folder, staging.root())?;
-                staging::walk(&folder, staging::Links::Followed)?
+                let (files, fingerprint) = source::of_folder(&folder)?;
+                seen.fingerprint = Some(fingerprint);
+                files
             }
             Gathered::File { path, name, .. } if job.extract == Extract::Auto => {
                 extract::entries(&path, &name, &extracting)?

@@ -18,7 +18,7 @@ use super::digest::Sha256;
 use super::download::{self, Patience};
 use super::job::{Another, Download, Job, Origin, Source};
 use super::recipe::SourceSeen;
-use super::staging::{Links, PATIENCE, Staging, walk};
+use super::staging::{Links, PATIENCE, Staging, walk_with};
 use super::{DatasetError, ErrorKind, Progress, Stage, Watch};
 
 /// A source that is at hand.
@@ -104,7 +104,11 @@ async fn one(
             let (path, sha256) = download::fetch(download, &job.limits, staging, watch, Patience::default()).await?;
             (Gathered::File { path, name: file_name(&download.url), sha256: Some(sha256) }, None)
         }
-        Origin::Path(path) => (at_path(path)?, fingerprint(source)?),
+        Origin::Path(path) => match at_path(path)? {
+            // Taken when its files are looked at.
+            folder @ Gathered::Folder(_) => (folder, None),
+            file => (file, fingerprint(source)?),
+        },
         Origin::Bucket(from) => {
             let listing = bucket::list(from, with.stores).await?;
             let fingerprint = listing.fingerprint();
@@ -183,17 +187,29 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
         Origin::Url(download) if download.url.scheme() == "file" => local_path(&download.url)?,
         Origin::Url(_) | Origin::Bucket(_) | Origin::Dataset(_) => return Ok(None),
     };
-    let files = match at_path(&path)? {
-        Gathered::Folder(folder) => walk(&folder, Links::Followed)?,
-        _ => vec![Entry::file("", &path, 0)],
-    };
-    let mut all = super::digest::start(b"files 1\0");
-    for entry in &files {
-        let super::content::Content::File(path) = &entry.content else { continue };
-        let meta = std::fs::metadata(path).map_err(|error| DatasetError::file(path, error))?;
-        all.update(format!("{}\0{}\0", entry.key, file_identity(path, &meta).lasting).as_bytes());
+    if let Gathered::Folder(folder) = at_path(&path)? {
+        return Ok(Some(of_folder(&folder)?.1));
     }
-    Ok(Some(Sha256::finish(all)))
+    let meta = std::fs::metadata(&path).map_err(|error| DatasetError::file(&path, error))?;
+    Ok(Some(of_files([("", file_identity(&path, &meta).lasting.as_str())])))
+}
+
+/// The files of a folder, and its fingerprint: each of them is looked at once.
+///
+/// # Errors
+/// As [`walk_with`].
+pub(super) fn of_folder(folder: &Path) -> Result<(Vec<Entry>, Sha256), DatasetError> {
+    let found = walk_with(folder, Links::Followed, |path, meta| file_identity(path, meta).lasting)?;
+    let fingerprint = of_files(found.iter().map(|(entry, lasting)| (entry.key.as_str(), lasting.as_str())));
+    Ok((found.into_iter().map(|(entry, _)| entry).collect(), fingerprint))
+}
+
+fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Sha256 {
+    let mut all = super::digest::start(b"files 1\0");
+    for (key, lasting) in files {
+        all.update(format!("{key}\0{lasting}\0").as_bytes());
+    }
+    Sha256::finish(all)
 }
 
 fn at_path(path: &Path) -> Result<Gathered, DatasetError> {
