@@ -325,3 +325,25 @@ servers:
     env.anole("destroy spec.yaml --yes").exits(0);
     assert_eq!(env.site().census(), "");
 }
+
+#[test]
+fn another_type_replaces_what_is_there_and_leaves_no_key() {
+    let env = TestEnvironment::with(
+        "stack: keys\nsites: { kvm: { cloud: kvm_tacc } }\ncredentials:\n  ci: { type: application }\n",
+    );
+    env.apply("spec.yaml");
+    assert_eq!(env.site().census(), "credentials 1");
+    for (from, to) in [("application", "random"), ("random", "application")] {
+        let kind = from.to_owned() + if from == "random" { " secret" } else { " credential" };
+        env.edit("spec.yaml", &format!("type: {from}"), &format!("type: {to}"));
+        let plan = env.anole("plan spec.yaml --json").exits(0).says(&format!("its kind changed from {kind}"));
+        assert_eq!(plan.actions(), ["replace credentials.ci"]);
+        env.apply("spec.yaml");
+        env.has_no_changes("spec.yaml");
+        if to == "random" {
+            assert_eq!(env.site().census(), "");
+        }
+    }
+    env.anole("destroy spec.yaml --yes").exits(0);
+    assert_eq!(env.site().census(), "");
+}

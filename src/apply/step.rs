@@ -113,7 +113,9 @@ impl Running<'_> {
     /// # Errors
     /// See [`StepError`]; what is known by then is recorded.
     pub async fn run(&self, operation: StepOperation) -> Result<End, StepError> {
-        let kind = kinds::by_name(&self.action.kind);
+        // An object goes as what it is recorded as, whatever its block declares by now.
+        let recorded = self.record_of_state().ok().filter(|_| operation == StepOperation::Delete);
+        let kind = kinds::by_name(recorded.as_ref().map_or(&self.action.kind, |record| &record.kind));
         if let Some(kind) = kind.and_then(Kind::guest) {
             return self.run_in_guest(kind, operation).await;
         }
@@ -137,8 +139,7 @@ impl Running<'_> {
     }
 
     fn kind(&self) -> Result<&'static dyn CloudKind, StepError> {
-        let kind = kinds::by_name(&self.action.kind).and_then(kinds::Kind::cloud);
-        kind.ok_or_else(|| StepError::Misfit(format!("no service has kind `{}`", self.action.kind)))
+        cloud_kind(&self.action.kind)
     }
 
     pub(super) fn session(&self) -> Result<Session, StepError> {
@@ -383,7 +384,7 @@ impl Running<'_> {
             return Ok(End::Done);
         }
         let goal = if self.shared.wait_for_start { Goal::Started } else { Goal::Ready };
-        match self.wait(&record.site, id, goal).await {
+        match self.wait(kind, (&record.site, id), goal).await {
             Ok(Arrived::Ready(seen)) => {
                 self.put(record, &seen, Status::Ready).await?;
                 Ok(End::Done)
@@ -416,10 +417,13 @@ impl Running<'_> {
         }
     }
 
-    async fn wait(&self, site: &SiteAlias, id: &RemoteId, goal: Goal) -> Result<Arrived, WaitError> {
-        let session = self.shared.sessions.get(site);
-        let (Some(session), Some(kind)) = (session, kinds::by_name(&self.action.kind).and_then(kinds::Kind::cloud))
-        else {
+    async fn wait(
+        &self,
+        kind: &'static dyn CloudKind,
+        (site, id): (&SiteAlias, &RemoteId),
+        goal: Goal,
+    ) -> Result<Arrived, WaitError> {
+        let Some(session) = self.shared.sessions.get(site) else {
             return Err(WaitError::Vanished("the plan does not fit this anole".to_owned()));
         };
         let (status, mut words) = mpsc::unbounded_channel();
@@ -517,7 +521,7 @@ impl Running<'_> {
     async fn delete(&self) -> Result<End, StepError> {
         let record = self.record_of_state()?;
         // The object is where it was made; its successor may be wanted on another site.
-        let (kind, session) = (self.kind()?, self.session_of(&record.site)?);
+        let (kind, session) = (cloud_kind(&record.kind)?, self.session_of(&record.site)?);
         {
             let _slot = self.shared.slots.acquire().await;
             self.intend(Operation::Delete, &record, Vec::new()).await?;
@@ -531,7 +535,7 @@ impl Running<'_> {
             }
         }
         if !kind.gone_when_deleted() {
-            self.wait(&record.site, &record.id, Goal::Gone).await?;
+            self.wait(kind, (&record.site, &record.id), Goal::Gone).await?;
         }
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)
@@ -584,4 +588,9 @@ impl Running<'_> {
     pub(super) fn tell(&self, event: Event) {
         let _ = self.shared.events.send(event);
     }
+}
+
+fn cloud_kind(kind: &str) -> Result<&'static dyn CloudKind, StepError> {
+    let found = kinds::by_name(kind).and_then(kinds::Kind::cloud);
+    found.ok_or_else(|| StepError::Misfit(format!("no service has kind `{kind}`")))
 }

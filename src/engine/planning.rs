@@ -17,7 +17,7 @@ use crate::guest::Guests;
 use crate::kinds;
 use crate::model::{Address, Json, SiteAlias};
 use crate::observe::Observed;
-use crate::plan::{Plan, PlanError, PlanOptions, Report, Verb, plan as make_plan};
+use crate::plan::{Plan, PlanError, PlanOptions, Reason, Report, Verb, plan as make_plan};
 use crate::resolve::Desired;
 use crate::ssh::Redactor;
 use crate::stamp::{Ids, SystemIds};
@@ -138,10 +138,12 @@ fn refuse_shared(plan: &Plan) -> Vec<PlanError> {
 /// Credentials that the sign-in may neither make nor delete.
 fn refuse_restricted(plan: &Plan, signed: &Signed) -> Vec<PlanError> {
     let of_credentials = plan.actions.values().filter(|action| {
-        matches!(action.kind.as_str(), "application_credential" | "ec2_credential")
+        let was = |reason: &Reason| matches!(reason, Reason::KindChanged { from } if is_made_by_keystone(from));
+        (is_made_by_keystone(&action.kind) || action.reasons.iter().any(was))
             && matches!(action.verb, Verb::Create | Verb::Replace | Verb::Delete)
             && signed.sessions.get(&action.site).is_some_and(Session::is_restricted)
     });
+    let is_made_by_keystone = |kind: &str| matches!(kind, "application_credential" | "ec2_credential");
     of_credentials
         .map(|action| PlanError {
             code: "restricted-sign-in",

@@ -280,6 +280,12 @@ pub trait Kind: Send + Sync + 'static {
     /// The one place outside that an object with these fields has for itself, for people: two of them would undo each other's
     /// work. `None` while it is not known.
     fn occupies(&self, fields: &Fields) -> Option<String> {
+    /// Whether what is recorded as of that kind is one of this kind too, made elsewhere. Of a section with several kinds, the
+    /// object of another one is another object.
+    fn takes_over(&self, recorded: &str) -> bool {
+        recorded == self.schema().kind
+    }
+
         let _ = fields;
         None
     }

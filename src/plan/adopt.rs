@@ -68,6 +68,17 @@ pub(super) fn adopted_gone(case: &Case<'_>, record: &ResourceState) -> PlanError
         .help("remove the block, or remove `adopt:` to have anole make a new one")
 }
 
+/// A block that is of another kind than its record, where that one cannot just be deleted and the other made.
+pub(super) fn kind_changed(case: &Case<'_>, record: &ResourceState) -> PlanError {
+    let (address, was, is) =
+        (&case.resource.address, record.kind.replace('_', " "), case.resource.kind.replace('_', " "));
+    let text = format!("{address} is {was} {} by now, and its block is of another kind of thing, {is}", record.id);
+    PlanError::new("kind-changed", address, text).help(format!(
+        "declare the {is} under another key; or let go of the {was} first, with `anole state rm {address}`, or by removing \
+         the block and applying"
+    ))
+}
+
 /// Whether an object is the claimed one.
 pub(super) fn claim_matches(claim: &Claim, seen: &Seen) -> bool {
     if claim.field == "name" {

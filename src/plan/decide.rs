@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::adopt::{adopted_gone, claim_matches, refuse_made_otherwise, shown};
+use super::adopt::{adopted_gone, claim_matches, kind_changed, refuse_made_otherwise, shown};
 use super::bind::bind_fields;
 use super::known::{PlanKnown, keeps_object};
 use super::lookup::{Lookups, Pins, list_ids, pin};
@@ -176,6 +176,7 @@ impl<'a> Planner<'a> {
         let case = self.case(resource, kind, &lookups);
         let decided = match record {
             None => self.decide_new(&case, Reason::New),
+            Some(record) if !kind.takes_over(&record.kind) => self.decide_other_kind(&case, record),
             Some(record) => match self.live(record) {
                 None => self.decide_gone(&case, record),
                 Some(live) => self.decide_existing(&case, record, &live),
@@ -225,6 +226,25 @@ impl<'a> Planner<'a> {
             )
             .help("name the one that is meant by its id")),
         }
+    }
+
+    /// A record of an object of another kind: that one goes, as its own kind has it, and the block's is made. Where the block
+    /// means one that is there, or the record's is not ours to delete, whoever wrote it says first what becomes of that.
+    fn decide_other_kind(&self, case: &Case<'_>, record: &ResourceState) -> Result<Action, PlanError> {
+        let claims = case.resource.adopt.is_some() || case.kind.claim(&case.fields).is_some();
+        if claims || record.origin == Origin::Adopted {
+            return Err(kind_changed(case, record));
+        }
+        let live = self.live(record);
+        let was = kinds::by_name(&record.kind);
+        let mut action =
+            case.action(Verb::Replace, vec![Reason::KindChanged { from: record.kind.clone() }], live.as_ref());
+        // Nothing that it shows is the new one's.
+        action.live = Fields::new();
+        action.applied = Fields::new();
+        action.origin = Origin::Created;
+        action.data_loss = live.and_then(|live| was?.data_loss(&live));
+        Ok(action)
     }
 
     /// A record whose object is gone.
@@ -452,7 +472,10 @@ impl Case<'_> {
     fn in_guest(&self, verb: Verb) -> Vec<String> {
         let Some(kind) = self.kind.guest() else { return Vec::new() };
         let really_done = self.record.filter(|record| !is_recorded_only(&record.attributes));
-        let undoing = || really_done.map(|record| kind.undoing(&record.applied)).unwrap_or_default();
+        let undoing = || {
+            let done = really_done.filter(|record| self.kind.takes_over(&record.kind));
+            done.map(|record| kind.undoing(&record.applied)).unwrap_or_default()
+        };
         match verb {
             Verb::Create | Verb::Await => kind.steps(&self.fields),
             Verb::Replace => [undoing(), kind.steps(&self.fields)].concat(),

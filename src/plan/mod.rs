@@ -373,6 +373,11 @@ pub enum Reason {
         /// The site it is on.
         from: SiteAlias,
     },
+    /// Its block declares another kind of thing now.
+    KindChanged {
+        /// The kind that it is of.
+        from: String,
+    },
     /// The spec adopts it.
     Adopted,
     /// It is no longer in the spec.
@@ -419,6 +424,7 @@ impl fmt::Display for Reason {
             Self::Succeeded => f.write_str("another has taken its place"),
             Self::Marked => f.write_str("marked by --replace"),
             Self::SiteChanged { from } => write!(f, "moves from site `{from}`"),
+            Self::KindChanged { from } => write!(f, "its kind changed from {}", words(from)),
             Self::Adopted => f.write_str("adopted"),
             Self::Removed => f.write_str("no longer in the spec"),
             Self::Destroyed => f.write_str("destroy"),

@@ -5,6 +5,7 @@
 
 pub(crate) mod cloud;
 mod decisions;
+mod kinds;
 pub(crate) mod kit;
 mod props;
 mod random;

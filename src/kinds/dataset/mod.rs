@@ -219,6 +219,11 @@ impl Kind for Dataset {
         self.on_server.then_some(Mark::Field("server"))
     }
 
+    /// Where a dataset is made is no part of what it is.
+    fn takes_over(&self, recorded: &str) -> bool {
+        [&HERE, &ON_SERVER].iter().any(|kind| kind.schema().kind == recorded)
+    }
+
     fn looker(&self) -> Option<&'static dyn Looker> {
         Some(if self.on_server { &ON_SERVER } else { &HERE })
     }

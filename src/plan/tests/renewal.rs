@@ -15,10 +15,10 @@ credentials:
   token: { type: random, triggers: [\"${credentials.ci.id}\"] }
 ";
 
-/// A world in which the spec was applied, and the credential ends at New Year.
-fn applied() -> World {
+/// A world in which a spec was applied; its application credentials end at New Year.
+pub(super) fn applied(text: &str) -> World {
     let mut world = World::new();
-    let desired = kit::desired(SPEC);
+    let desired = kit::desired(text);
     for (number, address) in order::by_needs(&desired).unwrap().into_iter().enumerate() {
         let resource = &desired.resources[&address];
         let id = RemoteId(format!("{}-{number}", resource.kind));
@@ -54,7 +54,7 @@ fn applied() -> World {
 
 #[test]
 fn ahead_of_its_end_a_successor_is_made_and_its_users_are_switched_over_before_it_goes() {
-    let mut world = applied();
+    let mut world = applied(SPEC);
     world.clouds.at = "2026-12-24T23:59:59Z".parse().unwrap();
     assert!(world.plan(SPEC).is_empty(), "{}", summary(&world.plan(SPEC)));
     world.clouds.at = "2026-12-25T00:00:00Z".parse().unwrap();
@@ -76,7 +76,7 @@ fn ahead_of_its_end_a_successor_is_made_and_its_users_are_switched_over_before_i
 
 #[test]
 fn what_an_interrupted_renewal_left_goes_once_its_users_are_switched_over() {
-    let mut world = applied();
+    let mut world = applied(SPEC);
     let address = "credentials.ci".parse().unwrap();
     let record = world.state.resources[&address].clone();
     let mut loaded = Loaded::new(world.state.clone());
