@@ -347,3 +347,16 @@ fn another_type_replaces_what_is_there_and_leaves_no_key() {
     env.anole("destroy spec.yaml --yes").exits(0);
     assert_eq!(env.site().census(), "");
 }
+
+#[test]
+fn what_narrows_a_credential_makes_another() {
+    let env = TestEnvironment::with(&SPEC.replace(", roles: [member]", ""));
+    env.apply("spec.yaml");
+    let id = output(&env, "id");
+    env.edit("spec.yaml", "for the pipeline", "for the pipeline, roles: [reader], expires: 90d");
+    let plan = env.anole("plan spec.yaml --json").exits(0);
+    assert!(plan.actions().contains(&"replace credentials.ci".to_owned()), "{:?}", plan.actions());
+    env.apply("spec.yaml");
+    env.has_no_changes("spec.yaml");
+    assert_ne!(output(&env, "id"), id);
+}

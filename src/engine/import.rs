@@ -116,7 +116,9 @@ fn known(wanted: &Fields, live: &Fields) -> Fields {
     wanted
         .iter()
         .filter_map(|(name, value)| {
-            let shown = live.get(name).cloned();
+            // The object shows when it ends, and the block says for how long it lives: that is no change.
+            let shown =
+                live.get(name).filter(|shown| !matches!((value, shown), (Value::Int(_), Value::String(_)))).cloned();
             let known = shown.or_else(|| value.is_known().then(|| value.clone()))?;
             (!matches!(known, Value::Null)).then(|| (name.clone(), known))
         })

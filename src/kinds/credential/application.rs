@@ -148,6 +148,26 @@ fn body(want: &Fields, stamp: &Stamp, now: Timestamp) -> Json {
 fn check_renewal(fields: &Fields, mistakes: &mut Vec<Mistake>) {
     let Some(ahead) = fields.get("renew_before").and_then(Value::as_int) else { return };
     let help = "write how long each one lives: `expires: 90d`";
+fn replaced(name: &str, before: &Value, after: &Value) -> FieldChange {
+    let (before, after) = (before.clone(), after.clone());
+    FieldChange { field: name.to_owned(), before, after, effect: Effect::Replace, note: None }
+}
+
+/// Whether it is known what was asked for: of one that is adopted it is not, nor of one that no block was there for.
+fn is_told(sides: &Sides<'_>) -> bool {
+    sides.applied.contains_key("type")
+}
+
+/// What it is to be narrowed by and was not: Keystone shows neither roles nor rules, and no end where there is none.
+fn appeared(sides: &Sides<'_>) -> Vec<FieldChange> {
+    let is_new = |name: &&str| {
+        is_told(sides) && [sides.applied, sides.live].iter().all(|side| side.get(*name).is_none_or(Value::is_null))
+    };
+    let wanted = |name: &str| sides.want.get(name).filter(|want| !want.is_null());
+    let names = ["expires", "roles", "access_rules"].into_iter().filter(is_new);
+    names.filter_map(|name| Some(replaced(name, &Value::Null, wanted(name)?))).collect()
+}
+
     match fields.get("expires") {
         None => mistakes.push(Mistake::new("renew_before", "it never ends, so there is nothing to renew", help)),
         Some(Value::String(at)) => {
@@ -211,20 +231,16 @@ impl Kind for ApplicationCredential {
         if let Some(Value::Int(span)) = sides.want.get("expires") {
             // The end that it has was counted from when it was made. Only another span is a change.
             changes.retain(|change| change.field != "expires");
-            let before =
-                sides.applied.get("expires").filter(|before| before.as_int().is_some_and(|before| before != *span));
-            changes.extend(before.map(|before| FieldChange {
-                field: "expires".to_owned(),
-                before: before.clone(),
-                after: Value::Int(*span),
-                effect: Effect::Replace,
-                note: None,
-            }));
+            let before = sides.applied.get("expires").filter(|before| before.as_int().is_some() || is_told(sides));
+            let before = before.filter(|before| !span.same(before));
+            changes.extend(before.map(|before| replaced("expires", before, span)));
         }
         Ok(changes)
     }
 
     fn renewal(&self, sides: &Sides<'_>) -> Option<Timestamp> {
+        let appeared = appeared(sides);
+        changes.extend(appeared);
         sides.want.get("expires").and_then(Value::as_int)?;
         let ahead = sides.want.get("renew_before").and_then(Value::as_int).unwrap_or(0);
         let at: Timestamp = text(sides.live, "expires")?.parse().ok()?;
