@@ -360,3 +360,19 @@ fn what_narrows_a_credential_makes_another() {
     env.has_no_changes("spec.yaml");
     assert_ne!(output(&env, "id"), id);
 }
+
+#[test]
+fn a_credential_with_another_address_is_renewed() {
+    let env = TestEnvironment::with(
+        "stack: keys\nsites: { kvm: { cloud: kvm_tacc } }\ncredentials:\n  old: { type: application, name: ci, expires: 90d, renew_before: 7d }\n",
+    );
+    env.apply("spec.yaml");
+    let id = env.site().only("credentials")["id"].clone();
+    env.edit("spec.yaml", "old: { type", "new: { was: credentials.old, type");
+    env.apply("spec.yaml");
+    assert_eq!(env.site().only("credentials")["id"], id);
+    env.site().advance(84 * 86_400);
+    env.apply("spec.yaml");
+    assert_ne!(env.site().only("credentials")["id"], id);
+    env.has_no_changes("spec.yaml");
+}

@@ -8,6 +8,8 @@
 //! user cannot share a name, so the newer of the two has its unique id behind it; in the spec's words that is no part of
 //! the name.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -19,6 +21,7 @@ use crate::kinds::kind::{
 };
 use crate::kinds::schema::{Field, Literal, NameRule, Schema, Type, attribute, field};
 use crate::model::{Address, Fields, Json, RemoteId, Stamp, Value};
+use crate::plan::is_aside;
 
 use super::write::{self, SIGN_IN, WRITE};
 use super::{PLACE, TYPES, place, text};
@@ -114,14 +117,15 @@ fn end(want: &Fields, now: Timestamp) -> Option<String> {
     }
 }
 
-/// Whether the credential of that name is what this very resource had before.
+/// Whether the credential of that name is what this very resource had before: its record stepped aside for this one. Its
+/// stamp may say another address, for it may have been renamed since.
 async fn is_predecessor(cx: &OpCx<'_>, name: &str) -> Result<bool, CloudError> {
     let all = keystone::application_credentials(cx.session).await?;
-    let stamp = all
-        .iter()
-        .find(|found| found.name == name)
-        .and_then(|found| Stamp::split_description(found.description.as_deref().unwrap_or_default()).1);
-    Ok(stamp.is_some_and(|stamp| stamp.lineage == cx.stamp.lineage && stamp.address == cx.stamp.address))
+    Ok(all.iter().filter(|found| found.name == name).any(|found| stepped_aside(cx.address, cx.ids, &found.id)))
+}
+
+fn stepped_aside(address: &Address, ids: &BTreeMap<Address, RemoteId>, id: &str) -> bool {
+    ids.iter().any(|(aside, of)| of.0 == id && is_aside(aside) && aside.owner().as_ref() == Some(address))
 }
 
 /// What Keystone is asked for, but for the secret.
@@ -144,10 +148,6 @@ fn body(want: &Fields, stamp: &Stamp, now: Timestamp) -> Json {
     body
 }
 
-/// Only what lives for a span has a later end when it is made again.
-fn check_renewal(fields: &Fields, mistakes: &mut Vec<Mistake>) {
-    let Some(ahead) = fields.get("renew_before").and_then(Value::as_int) else { return };
-    let help = "write how long each one lives: `expires: 90d`";
 fn replaced(name: &str, before: &Value, after: &Value) -> FieldChange {
     let (before, after) = (before.clone(), after.clone());
     FieldChange { field: name.to_owned(), before, after, effect: Effect::Replace, note: None }
@@ -168,6 +168,10 @@ fn appeared(sides: &Sides<'_>) -> Vec<FieldChange> {
     names.filter_map(|name| Some(replaced(name, &Value::Null, wanted(name)?))).collect()
 }
 
+/// Only what lives for a span has a later end when it is made again.
+fn check_renewal(fields: &Fields, mistakes: &mut Vec<Mistake>) {
+    let Some(ahead) = fields.get("renew_before").and_then(Value::as_int) else { return };
+    let help = "write how long each one lives: `expires: 90d`";
     match fields.get("expires") {
         None => mistakes.push(Mistake::new("renew_before", "it never ends, so there is nothing to renew", help)),
         Some(Value::String(at)) => {
@@ -228,19 +232,19 @@ impl Kind for ApplicationCredential {
             return Err(Refused { field: "expires", message });
         }
         let mut changes = diff_fields(&SCHEMA, sides);
-        if let Some(Value::Int(span)) = sides.want.get("expires") {
-            // The end that it has was counted from when it was made. Only another span is a change.
+        if let Some(span @ Value::Int(_)) = sides.want.get("expires") {
+            // The end that it has was counted from when it was made. Only another span is a change, or one where a time was.
             changes.retain(|change| change.field != "expires");
             let before = sides.applied.get("expires").filter(|before| before.as_int().is_some() || is_told(sides));
             let before = before.filter(|before| !span.same(before));
             changes.extend(before.map(|before| replaced("expires", before, span)));
         }
+        let appeared = appeared(sides);
+        changes.extend(appeared);
         Ok(changes)
     }
 
     fn renewal(&self, sides: &Sides<'_>) -> Option<Timestamp> {
-        let appeared = appeared(sides);
-        changes.extend(appeared);
         sides.want.get("expires").and_then(Value::as_int)?;
         let ahead = sides.want.get("renew_before").and_then(Value::as_int).unwrap_or(0);
         let at: Timestamp = text(sides.live, "expires")?.parse().ok()?;
@@ -304,6 +308,7 @@ impl CloudKind for ApplicationCredential {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::aside;
 
     fn fields(pairs: &[(&str, Value)]) -> Fields {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
@@ -363,6 +368,43 @@ mod tests {
         assert_eq!(at(&want, &shorter, "2026-12-01T00:00:00Z"), (1, None));
         assert_eq!(at(&shorter, &shorter, "2026-12-30T12:00:00Z"), (0, end), "one that has ended is made again");
         assert_eq!(at(&Fields::new(), &want, "2026-12-01T00:00:00Z"), (0, None), "an adopted one ends when it ends");
+    }
+
+    #[test]
+    fn whatever_narrows_it_makes_another() {
+        let told = |pairs: &[(&str, Value)]| {
+            let mut fields = fields(pairs);
+            fields.insert("type".to_owned(), "application".into());
+            fields
+        };
+        let roles = Value::List(vec!["member".into()]);
+        let rules = Value::List(vec![Value::Map(fields(&[("path", "/v2.1/servers".into())]))]);
+        let changed = |want: &Fields, applied: &Fields, live: &Fields| {
+            let sides = Sides { want, applied, live, now: "2026-11-01T00:00:00Z".parse().unwrap() };
+            let changes = ApplicationCredential.diff(&sides).unwrap();
+            assert!(changes.iter().all(|change| change.effect == Effect::Replace));
+            changes.into_iter().map(|change| change.field).collect::<Vec<_>>()
+        };
+        let (wide, never) = (told(&[]), Fields::new());
+        let narrow = told(&[("roles", roles), ("access_rules", rules), ("expires", "2026-12-31T00:00:00Z".into())]);
+        assert_eq!(changed(&narrow, &wide, &never), ["expires", "roles", "access_rules"]);
+        assert_eq!(changed(&narrow, &never, &never), Vec::<String>::new(), "what an adopted one may is not known");
+        assert_eq!(changed(&wide, &narrow, &narrow), Vec::<String>::new(), "what no block says is not managed");
+        let span = told(&[("expires", Value::Int(60))]);
+        let date = fields(&[("expires", "2026-12-31T00:00:00Z".into())]);
+        assert_eq!(changed(&span, &wide, &never), ["expires"]);
+        assert_eq!(changed(&span, &narrow, &date), ["expires"]);
+        assert_eq!(changed(&span, &date, &date), Vec::<String>::new(), "one that was found ends when it ends");
+        assert_eq!(changed(&span, &span, &date), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_stepped_aside_is_known_by_its_id() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let ids = BTreeMap::from([(aside(&address("credentials.ci"), &RemoteId::from("old")), RemoteId::from("old"))]);
+        assert!(stepped_aside(&address("credentials.ci"), &ids, "old"));
+        assert!(!stepped_aside(&address("credentials.ci"), &ids, "other"));
+        assert!(!stepped_aside(&address("credentials.cd"), &ids, "old"));
     }
 
     #[test]
