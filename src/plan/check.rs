@@ -102,9 +102,12 @@ fn stamp_kind(seen: &crate::kinds::kind::Seen, view: &crate::observe::SiteView) 
 /// All of a site's objects gone at once is a wrong project, or a catastrophe; not a reason to make the world again.
 fn all_missing(observed: &Observed, state: &State) -> Vec<PlanError> {
     let mut counts: BTreeMap<&SiteAlias, (usize, usize)> = BTreeMap::new();
-    for record in state.resources.values() {
+    // What could not be asked for may well be there.
+    let hidden = |address: &Address| observed.sites.values().any(|view| view.hidden.contains_key(address));
+    for (address, record) in &state.resources {
         let in_cloud = kinds::by_name(&record.kind).is_none_or(|kind| kind.cloud().is_some());
-        if !in_cloud || !observed.sites.contains_key(&record.site) || leased(record, state, observed) {
+        if !in_cloud || hidden(address) || !observed.sites.contains_key(&record.site) || leased(record, state, observed)
+        {
             continue;
         }
         let count = counts.entry(&record.site).or_default();

@@ -69,3 +69,24 @@ datasets: { d: { source: \"https://example.org/a.zip\", load: { bucket: b, crede
     let of_dataset = summary(&plan).lines().filter(|line| line.contains("datasets.d")).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(of_dataset, @"Replace datasets.d: ec2 credential `s3` is made anew");
 }
+
+#[test]
+fn what_cannot_be_asked_for_is_not_missing() {
+    let text = "
+buckets:
+  a: { name: bay, endpoint: \"https://s3.example\", credential: { existing: { access_key: a, secret_key: s } } }
+  b: { name: bee, endpoint: \"https://s3.example\", credential: { existing: { access_key: a, secret_key: s } } }
+";
+    let mut world = applied(text);
+    let site = world.state.resources.values().next().unwrap().site.clone();
+    world.objects(&site, "s3_bucket").clear();
+    insta::assert_snapshot!(refused(&world, text), @"all-missing: all 2 objects that the state knows in site `kvm` are gone");
+    for address in ["buckets.a", "buckets.b"] {
+        let view = world.clouds.sites.get_mut(&site).unwrap();
+        view.hidden.insert(address.parse().unwrap(), "its keys are refused".to_owned());
+    }
+    insta::assert_snapshot!(summary(&world.plan(text)), @"
+    Record buckets.a: protect changed
+    Record buckets.b: protect changed
+    ");
+}
