@@ -4,7 +4,8 @@
 //! - One list per kind and site, whatever the number of resources; one look-up per distinct name; and what two of
 //!   these ask for alike is asked for once.
 //! - An object of the state that a list does not show is asked for by id once before it counts as gone; so is one that a
-//!   list shows as failed without the reason, as Nova's does for a server that found no host.
+//!   list shows as failed without the reason, as Nova's does for a server that found no host. What the spec takes over is
+//!   seen whole too, where a list is not: a long list of buckets does not say whose they are.
 //! - An object that no list can show (a bucket of a store that is no site's) is asked for by the fields that say where it
 //!   is. One that cannot be asked for is hidden, with the reason: that is not to be taken for gone.
 //! - Nothing is decided here.
@@ -12,12 +13,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{try_join, try_join_all};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
 use crate::cloud::{CloudError, Session};
 use crate::guest::Facts;
-use crate::kinds;
 use crate::kinds::kind::{Found, Seen};
+use crate::kinds::{self, CloudKind};
 use crate::model::{Address, Fields, RemoteId, SiteAlias, SiteIdentity};
 
 /// What was seen of all sites.
@@ -75,9 +77,16 @@ pub struct Interest {
     pub lookups: BTreeSet<(String, String)>,
     /// Objects of the state, by kind.
     pub recorded: BTreeSet<(String, RemoteId)>,
+    /// What the spec takes over instead of making it, by kind and by name or id: it is looked at whole.
+    pub claimed: BTreeSet<(String, String)>,
+    /// Whether all that a list shows is looked at whole.
+    pub whole: bool,
     /// Resources of kinds that no list shows, with the fields by which each is asked for.
     pub unlisted: BTreeMap<Address, (String, Fields)>,
 }
+
+/// How many objects are asked for side by side.
+const SIDE_BY_SIDE: usize = 8;
 
 /// How many objects that a list did not show are asked for by id; with more missing, the lists are believed.
 const MOST_READS: usize = 32;
@@ -153,6 +162,7 @@ async fn read_missing(
     interest: &Interest,
     objects: &mut BTreeMap<String, BTreeMap<RemoteId, Seen>>,
 ) -> Result<(), CloudError> {
+    let unread = half_seen(interest, objects);
     let missing: Vec<_> = interest
         .recorded
         .iter()
@@ -163,12 +173,35 @@ async fn read_missing(
             Some(seen) => kind.is_unexplained(seen),
         })
         .take(MOST_READS)
+        .map(|(name, id, kind)| (name.clone(), id.clone(), kind))
+        .filter(|(name, id, _)| unread.iter().all(|(other, unread, _)| (other, unread) != (name, id)))
         .collect();
-    let reads = missing.into_iter().map(|(name, id, kind)| async move {
-        Ok::<_, CloudError>(kind.read(session, id).await?.map(|seen| (name.clone(), seen)))
+    let reads = missing.into_iter().chain(unread.clone()).map(|(name, id, kind)| async move {
+        Ok::<_, CloudError>(kind.read(session, &id).await?.map(|seen| (name, seen)))
     });
-    for (kind, seen) in try_join_all(reads).await?.into_iter().flatten() {
+    let reads = futures_util::stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
+    for (kind, seen) in reads.try_collect::<Vec<_>>().await?.into_iter().flatten() {
         objects.entry(kind).or_default().insert(seen.id.clone(), seen);
     }
     Ok(())
+}
+
+/// What a list shows, though not whole, and is to be seen whole: whose it is stands in what is missing.
+fn half_seen(
+    interest: &Interest,
+    objects: &BTreeMap<String, BTreeMap<RemoteId, Seen>>,
+) -> Vec<(String, RemoteId, &'static dyn CloudKind)> {
+    let mut unread = Vec::new();
+    for (name, listed) in objects {
+        let Some(kind) = kinds::by_name(name).and_then(kinds::Kind::cloud).filter(|kind| !kind.is_unlisted()) else {
+            continue;
+        };
+        let is_meant = |seen: &&Seen| {
+            let is_claimed = |text: &str| interest.claimed.contains(&(name.clone(), text.to_owned()));
+            interest.whole || is_claimed(&seen.name) || is_claimed(&seen.id.0)
+        };
+        let half = listed.values().filter(is_meant).filter(|seen| kind.is_unexplained(seen));
+        unread.extend(half.map(|seen| (name.clone(), seen.id.clone(), kind)));
+    }
+    unread
 }

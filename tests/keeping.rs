@@ -96,6 +96,21 @@ fn an_object_of_another_stack_is_not_taken() {
 }
 
 #[test]
+fn whose_a_bucket_is_is_seen_among_many() {
+    let many: String = (0..33).map(|at| format!("  b{at}: {{ name: bucket-{at:02}, protect: false }}\n")).collect();
+    let env = TestEnvironment::with(&format!("stack: many\nsites: {{ chi: {{ cloud: chi_tacc }} }}\nbuckets:\n{many}"));
+    env.apply("spec.yaml");
+    env.write(
+        "other.yaml",
+        "stack: other\nsites: { chi: { cloud: chi_tacc } }\nbuckets: { mine: { adopt: bucket-20, name: bucket-20 } }\n",
+    );
+    env.anole("plan other.yaml").exits(1).says("managed by stack `many`");
+    std::fs::remove_file(env.path("state/embedded/many.json")).expect("a state");
+    env.anole("state recover -f spec.yaml --yes").exits(0);
+    env.has_no_changes("spec.yaml");
+}
+
+#[test]
 fn a_target_takes_only_what_it_needs_along() {
     let env = TestEnvironment::with_example("quickstart.yaml");
     env.anole("apply quickstart.yaml --target servers.node --yes").exits(0).says("3 created");

@@ -14,7 +14,7 @@ use crate::model::{Address, Fields, SiteAlias, SiteIdentity, Target};
 use crate::observe::{Interest, Observed, observe_site};
 use crate::plan::PlanOptions;
 use crate::plan::bind::bind_fields;
-use crate::resolve::Desired;
+use crate::resolve::{Desired, Resource};
 use crate::state::{self, State};
 
 /// The sites, signed in to.
@@ -76,6 +76,7 @@ fn interests(desired: &Desired, state: &state::Loaded, believe: bool) -> BTreeMa
         let interest = interests.entry(resource.site.clone()).or_default();
         if !believe {
             interest.kinds.insert(resource.kind.to_owned());
+            interest.claimed.extend(claimed(resource).map(|named| (resource.kind.to_owned(), named)));
         }
         for value in resource.fields.values() {
             value.visit_refs(&mut |reference| {
@@ -100,6 +101,12 @@ fn interests(desired: &Desired, state: &state::Loaded, believe: bool) -> BTreeMa
         interests.entry(intent.resource.site.clone()).or_default().kinds.insert(intent.resource.kind.clone());
     }
     interests
+}
+
+/// The name or the id of what a resource takes over, where its block says one.
+fn claimed(resource: &Resource) -> Option<String> {
+    let claim = || kinds::by_name(resource.kind)?.claim(&resource.fields)?.value.as_str().map(str::to_owned);
+    resource.adopt.clone().or_else(claim)
 }
 
 /// The resources that no list shows, each with its site and the fields by which it is asked for. What is recorded is looked
@@ -132,6 +139,7 @@ pub(super) fn everything(desired: &Desired, sessions: &BTreeMap<SiteAlias, Sessi
     let mut interests = interests(desired, &none, false);
     for (alias, session) in sessions {
         let interest = interests.entry(alias.clone()).or_default();
+        interest.whole = true;
         let offered = |kind: &dyn Kind| kind.cloud().is_some_and(|cloud| session.has(cloud.service()));
         let manageable = kinds::KINDS.iter().filter(|kind| kind.manageable() && offered(**kind));
         interest.kinds.extend(manageable.map(|kind| kind.schema().kind.to_owned()));
