@@ -190,6 +190,10 @@ impl CloudKind for Attachment {
     }
 
     async fn list(&self, session: &Session) -> Result<Vec<Seen>, CloudError> {
+        // A site without volumes, as the bare-metal ones are, has nothing attached.
+        if !session.has(Service::BlockStorage) {
+            return Ok(Vec::new());
+        }
         let volumes = cinder::volumes(session).await?;
         let mut all: Vec<_> =
             volumes.iter().flat_map(|volume| volume.servers().map(|server| seen(server, volume))).collect();
