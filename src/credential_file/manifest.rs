@@ -25,13 +25,31 @@ fn is_parting(line: &str) -> bool {
     line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
+/// What a scalar's text is: `123` without quotes is a number to YAML, and a name to whoever wrote it.
+fn written(value: &Yaml) -> Option<String> {
+    match value {
+        Yaml::String(text) => Some(text.clone()),
+        Yaml::Number(number) => Some(number.to_string()),
+        Yaml::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// Whether there is such a Secret and it says otherwise.
+pub(super) fn is_taken(text: &str, which: (&str, Option<&str>), body: &str) -> Result<bool, Unmergeable> {
+    let lines = lines_of(text);
+    let Some(found) = find(&lines, which)? else { return Ok(false) };
+    let there: Yaml = serde_yaml::from_str(&lines[found].concat()).map_err(|_| ODD)?;
+    let wanted: Yaml = serde_yaml::from_str(body).map_err(|_| ODD)?;
+    Ok(there != wanted)
+}
+
 fn find(lines: &[&str], (name, namespace): (&str, Option<&str>)) -> Result<Option<Range<usize>>, Unmergeable> {
     for range in documents(lines) {
         let document: Yaml = serde_yaml::from_str(&lines[range.clone()].concat()).map_err(|_| ODD)?;
-        let metadata =
-            |key: &str| document.get("metadata").and_then(|metadata| metadata.get(key)).and_then(Yaml::as_str);
+        let metadata = |key: &str| document.get("metadata").and_then(|metadata| metadata.get(key)).and_then(written);
         let is_secret = document.get("kind").and_then(Yaml::as_str) == Some("Secret");
-        if is_secret && metadata("name") == Some(name) && metadata("namespace") == namespace {
+        if is_secret && metadata("name").as_deref() == Some(name) && metadata("namespace").as_deref() == namespace {
             return Ok(Some(range));
         }
     }

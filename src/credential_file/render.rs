@@ -148,16 +148,28 @@ fn variables(start: &str, pairs: Vec<(String, String)>) -> Result<Section, Unmer
     Ok(Section::Lines(lines))
 }
 
+/// A text as YAML has it: in quotes where it would be something else without, `123` or `yes`.
+fn quoted(text: &str) -> String {
+    let read = serde_yaml::from_str::<serde_yaml::Value>(text).ok();
+    let is_bare = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./+=".contains(&byte));
+    // What YAML's first version took for a truth value, other readers still do.
+    let is_word = ["y", "n", "yes", "no", "on", "off"].iter().any(|word| text.eq_ignore_ascii_case(word));
+    match is_bare && !is_word && read.as_ref().and_then(serde_yaml::Value::as_str) == Some(text) {
+        true => text.to_owned(),
+        false => serde_json::Value::from(text).to_string(),
+    }
+}
+
 /// A Secret of Kubernetes; the name may have its namespace before it, `lab/s3`.
 fn manifest(name: &str, pairs: Vec<(String, String)>) -> Section {
     let (namespace, name) = name.split_once('/').map_or((None, name), |(namespace, name)| (Some(namespace), name));
-    let mut body = format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n");
+    let mut body = format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}\n", quoted(name));
     if let Some(namespace) = namespace {
-        body.push_str(&format!("  namespace: {namespace}\n"));
+        body.push_str(&format!("  namespace: {}\n", quoted(namespace)));
     }
     body.push_str("type: Opaque\ndata:\n");
     for (key, value) in pairs {
-        body.push_str(&format!("  {key}: {}\n", STANDARD.encode(value)));
+        body.push_str(&format!("  {}: {}\n", quoted(&key), quoted(&STANDARD.encode(value))));
     }
     Section::Manifest { name: name.to_owned(), namespace: namespace.map(str::to_owned), body }
 }
