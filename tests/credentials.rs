@@ -376,3 +376,55 @@ fn a_credential_with_another_address_is_renewed() {
     assert_ne!(env.site().only("credentials")["id"], id);
     env.has_no_changes("spec.yaml");
 }
+
+#[test]
+fn what_somebody_else_wrote_is_neither_taken_over_nor_taken_out() {
+    let env = TestEnvironment::with(WRITTEN);
+    std::fs::create_dir_all(env.path("../home/.config/rclone")).expect("a folder");
+    std::fs::create_dir_all(env.path("../home/lab")).expect("a folder");
+    let (remote, line) = ("[chi]\ntype = swift\nuser = me\n", "# mine\nTOKEN=mine\n");
+    env.write(RCLONE, remote);
+    env.write(ENV, line);
+    for _ in 0..2 {
+        let ran = env.anole("apply spec.yaml --yes").exits(1);
+        ran.says("rclone.conf has `[chi]` already").says(".env has `TOKEN` already");
+        assert_eq!((env.read(RCLONE), env.read(ENV)), (remote.to_owned(), line.to_owned()));
+    }
+    env.write(ENV, "# mine\n");
+    env.anole("apply spec.yaml --yes").exits(1);
+    env.anole("destroy spec.yaml --yes").exits(0);
+    assert_eq!((env.read(RCLONE), env.read(ENV)), (remote.to_owned(), "# mine\n".to_owned()));
+}
+
+#[test]
+fn two_credentials_do_not_write_the_same() {
+    let env = TestEnvironment::with(
+        "stack: keys
+credentials:
+  a: { type: random, write: [{ env: { path: ~/.env, variable: TOKEN } }] }
+  b: { type: random, write: [{ env: { path: ~/.env, variable: TOKEN } }] }
+",
+    );
+    env.anole("plan spec.yaml").exits(1).says("both write `TOKEN` of ~/.env, and would undo each other's work");
+    env.edit("spec.yaml", "variable: TOKEN } }] }\n  b", "variable: OTHER } }] }\n  b");
+    env.anole("plan spec.yaml").exits(0);
+}
+
+#[test]
+fn edited_settings_reach_the_file() {
+    let env = TestEnvironment::with(
+        "stack: keys\ncredentials:\n  t: { type: random, write: [{ env: { path: ~/.env, variable: T } }] }\noutputs: { t: \"${credentials.t.value}\" }\n",
+    );
+    env.apply("spec.yaml");
+    let token = output(&env, "t");
+    for (from, to, lines) in [
+        ("variable: T }", "variable: T, settings: { A: \"1\", B: \"2\" } }", "A=1\nB=2\n"),
+        (", B: \"2\"", "", "A=1\n"),
+        (", settings: { A: \"1\" }", "", ""),
+    ] {
+        env.edit("spec.yaml", from, to);
+        env.apply("spec.yaml");
+        assert_eq!(env.read("../home/.env"), format!("T={token}\n{lines}"));
+        env.has_no_changes("spec.yaml");
+    }
+}

@@ -40,7 +40,7 @@ impl Running<'_> {
         let fields = self.bound()?;
         let id = kind.id(address, &fields);
         let id = id.ok_or_else(|| StepError::Misfit(format!("{address} does not say where it is")))?;
-        let record = self.record(id, String::new(), &fields);
+        let record = self.record(id.clone(), String::new(), &fields);
         if self.action.recorded_only {
             let attributes = Fields::from([(RECORDED_ONLY.to_owned(), Value::Bool(true))]);
             self.put_record(ResourceState { status: Status::Ready, attributes, ..record }).await?;
@@ -52,16 +52,21 @@ impl Running<'_> {
         if let Some(begun) = &begun {
             self.end_where_it_was(kind, begun, &fields).await?;
         }
+        // What was done in another server, or only recorded, is not done in this one.
+        let begun = begun.filter(|begun| begun.id == id || !kind.remembers());
+        let done = |begun: &ResourceState| begun.status == Status::Ready && !is_recorded_only(&begun.attributes);
+        let done = begun.as_ref().is_some_and(done);
         let recorded = begun.map(|begun| begun.attributes).unwrap_or_default();
-        // What is not a guest's alone is known of it still while it is put again.
-        let attributes = if kind.outlives_server() { recorded.clone() } else { Fields::new() };
+        // What is not a guest's alone is known of it still while it is put again; so is what nobody can tell by looking.
+        let keeps = kind.outlives_server() || (kind.remembers() && !is_recorded_only(&recorded));
+        let attributes = if keeps { recorded.clone() } else { Fields::new() };
         let record = ResourceState { attributes, ..record };
         self.put_record(record.clone()).await?;
         let session = self.session()?;
         let done = match self.reach_running(&session, &fields).await {
             Ok(guest) => {
                 let _turn = if kind.takes_turns() { Some(guest.turn().await) } else { None };
-                self.with_cx((&guest, &session, &recorded), async |cx| kind.put(cx, &fields).await).await
+                self.with_cx((&guest, &session, &recorded, done), async |cx| kind.put(cx, &fields).await).await
             }
             Err(error) => Err(error),
         };
@@ -122,7 +127,7 @@ impl Running<'_> {
         let reached = self.reach(session, &record.applied).await;
         let guest = reached.map_err(|error| out_of_reach(error, kind.outlives_server()))?;
         let _turn = guest.turn().await;
-        let cx = (&guest, session, &record.attributes);
+        let cx = (&guest, session, &record.attributes, record.status == Status::Ready);
         Ok(self.with_cx(cx, async |cx| kind.remove(cx, &record.applied).await).await?)
     }
 
@@ -179,7 +184,7 @@ impl Running<'_> {
 
     async fn with_cx<T>(
         &self,
-        (guest, session, recorded): (&Guest, &Session, &Fields),
+        (guest, session, recorded, done): (&Guest, &Session, &Fields, bool),
         work: impl AsyncFnOnce(&GuestCx<'_>) -> Result<T, GuestError>,
     ) -> Result<T, GuestError> {
         let address: &Address = &self.action.address;
@@ -196,6 +201,7 @@ impl Running<'_> {
             progress: &progress,
             say: &say,
             recorded,
+            done,
             verify: self.shared.verify,
             stop: self.shared.stop.clone(),
         };

@@ -42,11 +42,12 @@ impl Running<'_> {
         if let Some(begun) = &begun {
             attributes.extend(begun.attributes.clone());
         }
+        let done = begun.as_ref().is_some_and(|begun| begun.status == Status::Ready);
         let id = begun.map_or_else(|| RemoteId(uid.clone()), |record| record.id);
         let record = ResourceState { attributes, ..self.record(id, uid, &fields) };
         self.put_record(record.clone()).await?;
         let recorded = record.attributes.clone();
-        let put = self.with_local_cx((&session, &recorded), async |cx| kind.put(cx, &fields).await).await;
+        let put = self.with_local_cx((&session, &recorded, done), async |cx| kind.put(cx, &fields).await).await;
         let record = self.record_of_state()?;
         let mut attributes = put?;
         carry(&record.attributes, &mut attributes);
@@ -71,7 +72,7 @@ impl Running<'_> {
 
     async fn with_local_cx<T>(
         &self,
-        (session, recorded): (&Session, &Fields),
+        (session, recorded, done): (&Session, &Fields, bool),
         work: impl AsyncFnOnce(&LocalCx<'_>) -> Result<T, LocalError>,
     ) -> Result<T, LocalError> {
         let lineage = self.shared.ledger.read(|loaded| loaded.state.lineage.clone());
@@ -82,6 +83,7 @@ impl Running<'_> {
             home: self.shared.home.as_deref(),
             lineage: &lineage,
             recorded,
+            done,
             verify: self.shared.verify,
             progress: &progress,
             say: &say,
@@ -109,7 +111,7 @@ impl Running<'_> {
     async fn remove_here(&self, kind: &'static dyn LocalKind) -> Result<End, StepError> {
         let record = self.record_of_state()?;
         let session = self.session_of(&record.site)?;
-        let cx = (&session, &record.attributes);
+        let cx = (&session, &record.attributes, record.status == Status::Ready);
         self.with_local_cx(cx, async |cx| kind.remove(cx, &record.applied).await).await?;
         self.shared.ledger.record(vec![Entry::Remove { address: self.action.address.clone() }]).await?;
         Ok(End::Done)

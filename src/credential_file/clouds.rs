@@ -77,6 +77,12 @@ fn block(name: &str, body: &[String], depth: usize) -> String {
     block
 }
 
+/// Whether there is such an entry and it says otherwise.
+pub(super) fn is_taken(text: &str, name: &str, body: &[String]) -> Result<bool, Unmergeable> {
+    let wanted: Yaml = serde_yaml::from_str(&body.join("\n")).map_err(|_| ODD)?;
+    Ok(read(text).ok_or(ODD)?.get(name).is_some_and(|there| *there != wanted))
+}
+
 pub(super) fn put(text: &str, name: &str, body: &[String]) -> Result<String, Unmergeable> {
     let before = read(text).ok_or(ODD)?;
     let lines = lines_of(text);

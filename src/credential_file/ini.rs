@@ -30,7 +30,19 @@ fn key(line: &str) -> Option<&str> {
     line.split_once('=').filter(|_| is_setting).map(|(key, _)| key.trim())
 }
 
-pub(super) fn put(text: &str, name: &str, settings: &[(String, String)]) -> String {
+/// Whether there is such a section with other settings than these.
+pub(super) fn is_taken(text: &str, name: &str, settings: &[(String, String)]) -> bool {
+    let lines = lines_of(text);
+    let Some(found) = find(&lines, name) else { return false };
+    let own = |line: &&str| {
+        let setting = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+        is_aside(line) || settings.iter().any(|(key, value)| setting == Some((key.as_str(), value.trim())))
+    };
+    let there = &lines[found.start + 1..found.end];
+    !there.iter().all(own) || settings.iter().any(|(own, _)| there.iter().all(|line| key(line) != Some(own.as_str())))
+}
+
+pub(super) fn put(text: &str, name: &str, settings: &[(String, String)], before: &[String]) -> String {
     let lines = lines_of(text);
     let written = |(key, value): &(String, String)| format!("{key} = {value}\n");
     let Some(found) = find(&lines, name) else {
@@ -51,6 +63,7 @@ pub(super) fn put(text: &str, name: &str, settings: &[(String, String)]) -> Stri
                 }
                 None => continue,
             },
+            None if key(line).is_some_and(|key| before.iter().any(|own| own == key)) => {}
             None => put.push_str(&ended(line)),
         }
     }

@@ -2,7 +2,21 @@
 
 use super::{ended, lines_of};
 
-pub(super) fn put(text: &str, own: &[(String, String)]) -> String {
+/// What a line says, for people: the variable that it sets, or what its keys open.
+pub(super) fn place(start: &str) -> String {
+    match start.trim_start_matches("export ").trim_end_matches(['=', ':']) {
+        "" => "the keys of all buckets".to_owned(),
+        name => format!("`{name}`"),
+    }
+}
+
+/// Whether there is a line that begins so and goes on otherwise.
+pub(super) fn is_taken(text: &str, (start, rest): &(String, String)) -> bool {
+    let wanted = format!("{start}{rest}");
+    lines_of(text).into_iter().any(|line| is_of(line, start) && line.trim_end() != wanted.trim_end())
+}
+
+pub(super) fn put(text: &str, own: &[(String, String)], before: &[String]) -> String {
     let mut left: Vec<_> = own.iter().collect();
     let mut put = String::new();
     for line in lines_of(text) {
@@ -13,6 +27,7 @@ pub(super) fn put(text: &str, own: &[(String, String)]) -> String {
                     put.push_str(&format!("{}{}\n", wanted.0, wanted.1));
                 }
             }
+            None if before.iter().any(|start| is_of(line, start)) => {}
             None => put.push_str(line),
         }
     }

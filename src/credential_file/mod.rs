@@ -6,6 +6,7 @@
 //! Invariants:
 //! - What is not the section's survives byte for byte: other sections, comments, blank lines.
 //! - Putting a section that is there already changes nothing.
+//! - What somebody else put in a section's place is told ([`Section::taken`]), so that nobody takes it for the section's own.
 //! - A text that is not understood well enough to be sure of that is refused, never written anew.
 
 use std::fmt;
@@ -73,9 +74,17 @@ impl Section {
     /// # Errors
     /// When the text is not of the form that it should be.
     pub fn put(&self, text: &str) -> Result<String, Unmergeable> {
+        self.put_over(text, &[])
+    }
+
+    /// The text with this section in it, and without the settings or lines that were its own before, and are not any more.
+    ///
+    /// # Errors
+    /// When the text is not of the form that it should be.
+    pub fn put_over(&self, text: &str, before: &[String]) -> Result<String, Unmergeable> {
         match self {
-            Self::Ini { name, settings } => Ok(ini::put(text, name, settings)),
-            Self::Lines(lines) => Ok(lines::put(text, lines)),
+            Self::Ini { name, settings } => Ok(ini::put(text, name, settings, before)),
+            Self::Lines(lines) => Ok(lines::put(text, lines, before)),
             Self::Cloud { name, body } => clouds::put(text, name, body),
             Self::Manifest { name, namespace, body } => manifest::put(text, (name, namespace.as_deref()), body),
         }
@@ -92,6 +101,47 @@ impl Section {
             Self::Cloud { name, .. } => clouds::take_out(text, name),
             Self::Manifest { name, namespace, .. } => manifest::take_out(text, (name, namespace.as_deref())),
         }
+    }
+
+    /// The settings, or the beginnings of the lines, that are its own.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Ini { settings: own, .. } | Self::Lines(own) => own.iter().map(|(key, _)| key.clone()).collect(),
+            Self::Cloud { .. } | Self::Manifest { .. } => Vec::new(),
+        }
+    }
+
+    /// What it has of a file for itself, in words: each of these can be one's only.
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        match self {
+            Self::Ini { name, .. } => vec![format!("`[{name}]`")],
+            Self::Lines(lines) => lines.iter().map(|(start, _)| lines::place(start)).collect(),
+            Self::Cloud { name, .. } => vec![format!("the entry `{name}`")],
+            Self::Manifest { name, namespace: None, .. } => vec![format!("the Secret `{name}`")],
+            Self::Manifest { name, namespace: Some(space), .. } => vec![format!("the Secret `{space}/{name}`")],
+        }
+    }
+
+    /// What stands in its place in the text and is not as it would be put there: somebody else's. `before` are the keys that
+    /// it had when it was put there before, if it was: then a section is its own, and a line that it had not is not.
+    ///
+    /// # Errors
+    /// When the text is not of the form that it should be.
+    pub fn taken(&self, text: &str, before: Option<&[String]>) -> Result<Option<String>, Unmergeable> {
+        let is_taken = match self {
+            Self::Lines(lines) => {
+                let is_new = |start: &String| before.is_none_or(|before| !before.contains(start));
+                let mut new = lines.iter().filter(|(start, _)| is_new(start));
+                return Ok(new.find(|line| lines::is_taken(text, line)).map(|(start, _)| lines::place(start)));
+            }
+            _ if before.is_some() => false,
+            Self::Ini { name, settings } => ini::is_taken(text, name, settings),
+            Self::Cloud { name, body } => clouds::is_taken(text, name, body)?,
+            Self::Manifest { name, namespace, body } => manifest::is_taken(text, (name, namespace.as_deref()), body)?,
+        };
+        Ok(self.places().into_iter().next().filter(|_| is_taken))
     }
 
     /// Whether the text has the section as it is to be.

@@ -83,6 +83,65 @@ fn lines_take_the_place_of_those_before_them() {
 }
 
 #[test]
+fn what_is_no_longer_wanted_of_ones_own_goes() {
+    let before = ["type", "b"].map(str::to_owned);
+    let text = "[a]\ntype = s3\nb = 1\nmine = 2\n";
+    assert_eq!(ini("a", &[("type", "swift")]).put_over(text, &before).unwrap(), "[a]\ntype = swift\nmine = 2\n");
+    let lines = Section::Lines(pairs(&[("A=", "1")]));
+    let before = ["A=", "B="].map(str::to_owned);
+    assert_eq!(lines.put_over("A=0\nB=2\nMINE=3\n", &before).unwrap(), "A=1\nMINE=3\n");
+}
+
+#[test]
+fn what_somebody_else_has_in_its_place_is_told() {
+    let of = |section: &Section, text: &str| section.taken(text, None).unwrap();
+    let aws = ini("default", &[("k", "v"), ("l", "w")]);
+    for theirs in
+        ["[default]\nk = other\nl = w\n", "[default]\nk = v\n", "[default]\nk=v\nl=w\nmore = 1\n", "[ default ]\n"]
+    {
+        assert_eq!(of(&aws, theirs).as_deref(), Some("`[default]`"), "{theirs}");
+    }
+    for free in ["", "[other]\nk = v\n", "# mine\n[default]\nl = w\nk=v\n\n[other]\nx = 1\n"] {
+        assert_eq!(of(&aws, free), None, "{free}");
+    }
+    let lines = Section::Lines(pairs(&[("A=", "1"), ("export B=", "2")]));
+    assert_eq!(of(&lines, "A=0\n").as_deref(), Some("`A`"));
+    assert_eq!(of(&lines, "A=1\nexport B=3\n").as_deref(), Some("`B`"));
+    assert_eq!(of(&lines, "A=1\nC=3\nAB=1"), None);
+    assert_eq!(lines.taken("A=0\nexport B=3\n", Some(&["A=".to_owned()])).unwrap().as_deref(), Some("`B`"));
+    assert_eq!(
+        of(&Section::Lines(pairs(&[("", "AK:SK")])), "food:A:B\nX:Y\n").as_deref(),
+        Some("the keys of all buckets")
+    );
+    let cloud = Section::Cloud { name: "ci".to_owned(), body: vec!["auth: { a: \"1\" }".to_owned()] };
+    assert_eq!(of(&cloud, "clouds:\n  ci:\n    auth: {a: '2'}\n").as_deref(), Some("the entry `ci`"));
+    assert_eq!(of(&cloud, "clouds:\n  ci:\n    auth: {a: '1'}\n  x: {}\n"), None);
+    let body = "kind: Secret\nmetadata: {name: s3}\ndata: {A: QQ==}\n".to_owned();
+    let secret = Section::Manifest { name: "s3".to_owned(), namespace: None, body };
+    assert_eq!(of(&secret, "kind: Secret\nmetadata: {name: s3}\n").as_deref(), Some("the Secret `s3`"));
+    assert_eq!(of(&secret, "kind: Secret\nmetadata: {name: s3, namespace: lab}\n"), None);
+}
+
+#[test]
+fn a_manifests_name_is_a_text_whatever_it_looks_like() {
+    let section = |name: &str| {
+        let get = |key: &str| (key == "value").then_some("secret");
+        render("kubernetes", name, Keys(&get), &pairs(&[("true", "1")])).unwrap().remove(0)
+    };
+    for name in ["123", "true", "1e3", "null", "no", "lab/7"] {
+        let put = section(name).put("").unwrap();
+        assert!(section(name).is_in(&put), "{put}");
+        assert_eq!(section(name).put(&put).unwrap(), put);
+        assert_eq!(section(name).take_out(&put).unwrap(), "");
+        let data: serde_yaml::Value = serde_yaml::from_str(&put).unwrap();
+        assert!(data["metadata"]["name"].is_string() && data["data"]["true"].is_string(), "{put}");
+    }
+    let unquoted = "kind: Secret\nmetadata:\n  name: 123\n";
+    assert_eq!(section("123").taken(unquoted, None).unwrap().as_deref(), Some("the Secret `123`"));
+    assert_eq!(section("123").take_out(unquoted).unwrap(), "");
+}
+
+#[test]
 fn an_entry_of_clouds_yaml_stands_among_the_others() {
     let entry = |secret: &str| Section::Cloud {
         name: "ci".to_owned(),

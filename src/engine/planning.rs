@@ -1,5 +1,6 @@
 //! From settings to a plan.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::cloud::Session;
 use crate::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::guest::Guests;
 use crate::kinds;
+use crate::kinds::kind::Spot;
 use crate::model::{Address, Json, SiteAlias};
 use crate::observe::Observed;
 use crate::plan::{Plan, PlanError, PlanOptions, Reason, Report, Verb, plan as make_plan};
@@ -113,37 +115,40 @@ fn secrets(desired: &Desired, state: &State) -> Redactor {
 /// Resources that would have one place outside, and undo each other's work there.
 fn refuse_shared(plan: &Plan) -> Vec<PlanError> {
     let mut owners: BTreeMap<(String, String), &Address> = BTreeMap::new();
-    let mut errors = Vec::new();
+    let mut errors: Vec<PlanError> = Vec::new();
     let stays = plan.actions.values().filter(|action| !matches!(action.verb, Verb::Delete | Verb::Forget));
     for action in stays {
-        let Some(place) = kinds::by_name(&action.kind).and_then(|kind| kind.occupies(&action.fields)) else { continue };
-        let key = (action.site.0.clone(), place.clone());
-        match owners.get(&key) {
-            None => drop(owners.insert(key, &action.address)),
-            Some(owner) => errors.push(PlanError {
-                code: "same-place",
-                address: Some(action.address.clone()),
-                field: None,
-                message: format!(
-                    "{} and {owner} are both at {place}, and would undo each other's work",
-                    action.address
-                ),
-                help: Some("give each a prefix of its own".to_owned()),
-            }),
+        let spots = kinds::by_name(&action.kind).map(|kind| kind.occupies(&action.fields)).unwrap_or_default();
+        let mut shared = None;
+        for spot in spots {
+            let site = if spot.of_site { action.site.0.clone() } else { String::new() };
+            match owners.entry((site, spot.place.clone())) {
+                Entry::Vacant(free) => {
+                    free.insert(&action.address);
+                }
+                Entry::Occupied(taken) => shared = shared.or(Some((*taken.get(), spot))),
+            }
         }
+        errors.extend(shared.map(|(owner, Spot { place, both, help, .. })| PlanError {
+            code: "same-place",
+            address: Some(action.address.clone()),
+            field: None,
+            message: format!("{} and {owner} {both} {place}, and would undo each other's work", action.address),
+            help: Some(help.to_owned()),
+        }));
     }
     errors
 }
 
 /// Credentials that the sign-in may neither make nor delete.
 fn refuse_restricted(plan: &Plan, signed: &Signed) -> Vec<PlanError> {
+    let is_made_by_keystone = |kind: &str| matches!(kind, "application_credential" | "ec2_credential");
     let of_credentials = plan.actions.values().filter(|action| {
         let was = |reason: &Reason| matches!(reason, Reason::KindChanged { from } if is_made_by_keystone(from));
         (is_made_by_keystone(&action.kind) || action.reasons.iter().any(was))
             && matches!(action.verb, Verb::Create | Verb::Replace | Verb::Delete)
             && signed.sessions.get(&action.site).is_some_and(Session::is_restricted)
     });
-    let is_made_by_keystone = |kind: &str| matches!(kind, "application_credential" | "ec2_credential");
     of_credentials
         .map(|action| PlanError {
             code: "restricted-sign-in",

@@ -45,6 +45,8 @@ pub struct GuestCx<'a> {
     pub say: &'a (dyn Fn(String) + Send + Sync),
     /// What was recorded of it by the last apply.
     pub recorded: &'a Fields,
+    /// Whether the last apply saw it done, in this server.
+    pub done: bool,
     /// Whether data is read back after it was written.
     pub verify: bool,
     /// Turns true when it is to stop waiting.
@@ -145,6 +147,11 @@ pub trait GuestKind: Kind {
     async fn remove_elsewhere(&self, session: &Session, applied: &Fields) -> Result<(), GuestError> {
         let _ = (session, applied);
         Ok(())
+    }
+
+    /// Whether what is recorded of it counts while it is put again: no look tells it.
+    fn remembers(&self) -> bool {
+        false
     }
 
     /// Whether nothing else may be done in the server meanwhile.

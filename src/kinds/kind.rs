@@ -153,6 +153,19 @@ pub struct Recipe {
     pub alphabet: String,
 }
 
+/// A place outside that one object only can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spot {
+    /// Where, for people: `s3://food11/raw`.
+    pub place: String,
+    /// Whether each site has a place of that name.
+    pub of_site: bool,
+    /// What is said of two that have it: `are both at`.
+    pub both: &'static str,
+    /// What to do about that.
+    pub help: &'static str,
+}
+
 /// What tells a block of a kind from others of the same section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
@@ -267,6 +280,12 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// Whether what is recorded as of that kind is one of this kind too, made elsewhere. Of a section with several kinds, the
+    /// object of another one is another object.
+    fn takes_over(&self, recorded: &str) -> bool {
+        recorded == self.schema().kind
+    }
+
     /// Whether its objects are on a site, so that a block must say on which where there are several.
     fn is_on_a_site(&self) -> bool {
         true
@@ -277,17 +296,11 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
-    /// The one place outside that an object with these fields has for itself, for people: two of them would undo each other's
-    /// work. `None` while it is not known.
-    fn occupies(&self, fields: &Fields) -> Option<String> {
-    /// Whether what is recorded as of that kind is one of this kind too, made elsewhere. Of a section with several kinds, the
-    /// object of another one is another object.
-    fn takes_over(&self, recorded: &str) -> bool {
-        recorded == self.schema().kind
-    }
-
+    /// The places outside that an object with these fields has for itself: two of them in one would undo each other's work.
+    /// None while they are not known.
+    fn occupies(&self, fields: &Fields) -> Vec<Spot> {
         let _ = fields;
-        None
+        Vec::new()
     }
 
     /// The secrets that anole makes for an object with these (bound) fields. They are in the state, sealed, before

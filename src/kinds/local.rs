@@ -31,6 +31,8 @@ pub struct LocalCx<'a> {
     pub lineage: &'a str,
     /// What was recorded of it by the last apply.
     pub recorded: &'a Fields,
+    /// Whether the last apply saw it done.
+    pub done: bool,
     /// Whether data is read back after it was written.
     pub verify: bool,
     /// Told how far a long operation is.

@@ -1,7 +1,8 @@
 //! A file of this machine that a credential is written to.
 //!
 //! Only the credential's section of it is ours: it is put in, kept as it is to be, and taken out. A file that anole made and
-//! that holds nothing else any more goes too.
+//! that holds nothing else any more goes too. What somebody else wrote in its place is left alone: a first put refuses it,
+//! and nothing that was never put is taken out.
 //!
 //! Invariants:
 //! - A file is written beside itself and put in its place; a reader sees the old text or the new one.
@@ -16,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::credential_file::{Keys, Section, Unmergeable, render};
-use crate::kinds::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, diff_fields};
+use crate::kinds::kind::{Effect, FieldChange, Kind, Place, Refused, Sides, Spot, diff_fields};
 use crate::kinds::local::{LocalCx, LocalError, LocalKind, located};
 use crate::kinds::look::{LookCx, Looker};
 use crate::kinds::schema::{NameRule, Schema, Type, attribute, field};
@@ -54,11 +55,18 @@ static SCHEMA: Schema = Schema {
 /// The files, as the spec writes their paths, with their sections. A key whose text is lost is an empty one: its section
 /// can still be taken out.
 pub(super) fn sections(fields: &Fields) -> Result<Vec<(String, Section)>, Unmergeable> {
-    let keys = fields.get("keys").and_then(Value::as_map);
-    let get = |name: &str| match keys?.get(name)? {
+    sections_with(fields, |value| match value {
         Value::Secret(secret) => Some(secret.expose().unwrap_or_default()),
         other => other.as_str(),
-    };
+    })
+}
+
+fn sections_with(
+    fields: &Fields,
+    text_of: impl Fn(&Value) -> Option<&str>,
+) -> Result<Vec<(String, Section)>, Unmergeable> {
+    let keys = fields.get("keys").and_then(Value::as_map);
+    let get = |name: &str| text_of(keys?.get(name)?);
     let settings = fields.get("settings").and_then(Value::as_map).into_iter().flatten();
     let settings: Vec<(String, String)> =
         settings.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
@@ -68,6 +76,80 @@ pub(super) fn sections(fields: &Fields) -> Result<Vec<(String, Section)>, Unmerg
     Ok(paths.zip(sections).collect())
 }
 
+/// What the sections are called, and where: that is known before the keys are.
+pub(super) fn spots(fields: &Fields, of_server: &str) -> Vec<Spot> {
+    let sections = sections_with(fields, |value| (!value.is_null()).then_some("?")).unwrap_or_default();
+    let places = sections.iter().flat_map(|(path, section)| {
+        section.places().into_iter().map(move |place| format!("{place} of {path}{of_server}"))
+    });
+    let help = "give one of them another name, or another file by `path`";
+    places.map(|place| Spot { place, of_site: false, both: "both write", help }).collect()
+}
+
+/// The attribute that says what was written: the settings and the beginnings of lines.
+const WRITTEN: &str = "written";
+
+/// What is known of what an earlier apply wrote.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    /// The settings and the beginnings of lines, where they are known.
+    keys: Option<&'a [Value]>,
+    /// Whether it was seen done.
+    done: bool,
+}
+
+impl<'a> Before<'a> {
+    pub(super) fn of(recorded: &'a Fields, done: bool) -> Self {
+        Self { keys: recorded.get(WRITTEN).and_then(Value::as_list), done }
+    }
+
+    fn keys(self) -> Option<Vec<String>> {
+        Some(self.keys?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// What somebody else has in the section's place.
+    pub(super) fn others(self, section: &Section, text: &str) -> Result<Option<String>, Unmergeable> {
+        if self.keys.is_none() && self.done { Ok(None) } else { section.taken(text, self.keys().as_deref()) }
+    }
+
+    pub(super) fn put(self, section: &Section, text: &str) -> Result<String, Unmergeable> {
+        section.put_over(text, &self.keys().unwrap_or_default())
+    }
+
+    /// The text without the section. One that was never put is taken out only where it is just as it would have been: then it
+    /// was put, and whoever did it did not come to say so.
+    pub(super) fn take_out(self, section: &Section, text: &str) -> Result<String, Unmergeable> {
+        let ours = self.done || self.keys.is_some() || section.taken(text, None) == Ok(None);
+        if ours { section.take_out(text) } else { Ok(text.to_owned()) }
+    }
+}
+
+/// What is recorded of sections that are written.
+pub(super) fn written<'a>(sections: impl Iterator<Item = &'a Section>) -> Fields {
+    let keys = sections.flat_map(Section::keys).map(Value::String).collect();
+    Fields::from([(WRITTEN.to_owned(), Value::List(keys))])
+}
+
+/// That a place is somebody else's, and what to do.
+pub(super) fn refusal(path: &str, place: &str) -> (String, &'static str) {
+    let message = format!("{path} has {place} already, and anole did not write it");
+    (message, "write the credential under another name or into another file by `path`, or remove what is there")
+}
+
+/// Settings that came or went are a change too, though a field that is absent is not managed otherwise.
+pub(super) fn diff_settings(schema: &Schema, sides: &Sides<'_>) -> Vec<FieldChange> {
+    let mut changes = diff_fields(schema, sides);
+    changes.retain(|change| change.field != "settings");
+    let of = |side: &Fields| {
+        side.get("settings").filter(|settings| !settings.is_null()).cloned().unwrap_or(Value::Map(Fields::new()))
+    };
+    let (before, after) = (of(sides.applied), of(sides.want));
+    if !before.same(&after) {
+        changes.push(FieldChange { field: "settings".to_owned(), before, after, effect: Effect::Update, note: None });
+    }
+    changes
+}
+
 fn targets(fields: &Fields, home: Option<&Path>) -> Result<Vec<(PathBuf, Section)>, LocalError> {
     let sections = sections(fields).map_err(|error| LocalError { message: error.to_string(), hint: None })?;
     sections.into_iter().map(|(path, section)| Ok((located(&path, home)?, section))).collect()
@@ -75,6 +157,11 @@ fn targets(fields: &Fields, home: Option<&Path>) -> Result<Vec<(PathBuf, Section
 
 fn failed(action: &str, path: &Path) -> impl Fn(std::io::Error) -> LocalError {
     move |error| LocalError { message: format!("cannot {action} {}: {error}", path.display()), hint: None }
+}
+
+fn unmergeable(path: &Path, why: &Unmergeable) -> LocalError {
+    let hint = Some("mend the file, or write to another one by `path`".to_owned());
+    LocalError { message: format!("{}: {why}", path.display()), hint }
 }
 
 /// The text of a file; none where there is no file.
@@ -92,10 +179,7 @@ fn edit(path: &Path, change: impl Fn(&str) -> Result<String, Unmergeable>) -> Re
     // A link is followed: dotfiles often are links, and stay so.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let before = read(path)?;
-    let after = change(before.as_deref().unwrap_or_default()).map_err(|why| LocalError {
-        message: format!("{}: {why}", path.display()),
-        hint: Some("mend the file, or write to another one by `path`".to_owned()),
-    })?;
+    let after = change(before.as_deref().unwrap_or_default()).map_err(|why| unmergeable(path, &why))?;
     if after.trim().is_empty() {
         return match before {
             Some(text) if !text.trim().is_empty() => fs::remove_file(path).map_err(failed("remove", path)),
@@ -140,8 +224,12 @@ impl Kind for CredentialFile {
         Some(&CredentialFile)
     }
 
+    fn occupies(&self, fields: &Fields) -> Vec<Spot> {
+        spots(fields, "")
+    }
+
     fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
-        let mut changes = diff_fields(&SCHEMA, sides);
+        let mut changes = diff_settings(&SCHEMA, sides);
         // What somebody took out or changed is put in again, where it was.
         for change in changes.iter_mut().filter(|change| change.before.as_str() == Some(NOT_THERE)) {
             if sides.applied.get(&change.field) == Some(&change.after) {
@@ -155,15 +243,24 @@ impl Kind for CredentialFile {
 #[async_trait]
 impl LocalKind for CredentialFile {
     async fn put(&self, cx: &LocalCx<'_>, want: &Fields) -> Result<Fields, LocalError> {
-        for (path, section) in targets(want, cx.home)? {
-            edit(&path, |text| section.put(text))?;
+        let (targets, before) = (targets(want, cx.home)?, Before::of(cx.recorded, cx.done));
+        for (path, section) in &targets {
+            let text = read(path)?.unwrap_or_default();
+            if let Some(place) = before.others(section, &text).map_err(|why| unmergeable(path, &why))? {
+                let (message, hint) = refusal(&path.display().to_string(), &place);
+                return Err(LocalError { message, hint: Some(hint.to_owned()) });
+            }
         }
-        Ok(Fields::new())
+        for (path, section) in &targets {
+            edit(path, |text| before.put(section, text))?;
+        }
+        Ok(written(targets.iter().map(|(_, section)| section)))
     }
 
     async fn remove(&self, cx: &LocalCx<'_>, applied: &Fields) -> Result<(), LocalError> {
+        let before = Before::of(cx.recorded, cx.done);
         for (path, section) in targets(applied, cx.home)? {
-            edit(&path, |text| section.take_out(text))?;
+            edit(&path, |text| before.take_out(&section, text))?;
         }
         Ok(())
     }
@@ -189,6 +286,38 @@ impl Looker for CredentialFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_wrote_is_left_alone() {
+        let section =
+            |value: &str| Section::Ini { name: "a".to_owned(), settings: vec![("k".to_owned(), value.to_owned())] };
+        let (theirs, ours) = ("[a]\nk = theirs\n", "[a]\nk = ours\n");
+        let (none, some) = (Fields::new(), written([section("ours")].iter()));
+        let first = Before::of(&none, false);
+        assert_eq!(first.others(&section("ours"), theirs), Ok(Some("`[a]`".to_owned())));
+        assert_eq!(first.others(&section("ours"), ours), Ok(None), "an apply that ended before it could say so");
+        assert_eq!(first.take_out(&section("ours"), theirs).unwrap(), theirs);
+        assert_eq!(first.take_out(&section("ours"), ours).unwrap(), "");
+        for again in [Before::of(&some, false), Before::of(&none, true), Before::of(&some, true)] {
+            assert_eq!(again.others(&section("ours"), theirs), Ok(None));
+            assert_eq!(again.take_out(&section("ours"), theirs).unwrap(), "");
+        }
+    }
+
+    #[test]
+    fn settings_that_came_or_went_are_a_change() {
+        let of = |pairs: &[(&str, &str)]| {
+            let map = pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::text(*value))).collect();
+            Fields::from([("settings".to_owned(), Value::Map(map))])
+        };
+        let count = |want: &Fields, applied: &Fields| {
+            let (live, now) = (&Fields::new(), jiff::Timestamp::UNIX_EPOCH);
+            diff_settings(&SCHEMA, &Sides { want, applied, live, now }).len()
+        };
+        let (none, one, two) = (Fields::new(), of(&[("a", "1")]), of(&[("a", "1"), ("b", "2")]));
+        assert_eq!((count(&none, &none), count(&of(&[]), &none), count(&one, &one)), (0, 0, 0));
+        assert_eq!((count(&one, &none), count(&none, &one), count(&one, &two)), (1, 1, 1));
+    }
 
     #[test]
     fn a_file_is_its_owners_alone_and_goes_when_it_is_empty() {

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use crate::credential_file::Section;
 use crate::guest::{Guest, GuestError};
 use crate::kinds::guest::{CHANGE_IN_PLACE, GuestCx, GuestKind, GuestWords, UNDO_NOTHING};
-use crate::kinds::kind::{Kind, Place};
+use crate::kinds::kind::{FieldChange, Kind, Place, Refused, Sides, Spot};
 use crate::kinds::schema::{NameRule, RefChange, RefType, Schema, Type, attribute, field};
-use crate::model::{Address, Fields, RemoteId, Value};
+use crate::model::{Address, Fields, Reference, RemoteId, Target, Value};
 use crate::ssh::Files;
 
-use super::file::sections;
+use super::file::{Before, diff_settings, refusal, sections, spots, written};
 use super::text;
 
 /// A credential in a file of a server.
@@ -65,6 +65,19 @@ impl Kind for CredentialOnServer {
     fn place(&self) -> Place {
         Place::Guest(&CredentialOnServer)
     }
+
+    fn occupies(&self, fields: &Fields) -> Vec<Spot> {
+        match fields.get("server") {
+            Some(Value::Ref(Reference { target: Target::Resource(server), .. })) => {
+                spots(fields, &format!(" on {server}"))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn diff(&self, sides: &Sides<'_>) -> Result<Vec<FieldChange>, Refused> {
+        Ok(diff_settings(&SCHEMA, sides))
+    }
 }
 
 #[async_trait]
@@ -97,38 +110,49 @@ impl GuestKind for CredentialOnServer {
         }
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     async fn put(&self, cx: &GuestCx<'_>, want: &Fields) -> Result<Fields, GuestError> {
-        put(cx.guest, want).await?;
-        Ok(Fields::new())
+        put(cx.guest, want, Before::of(cx.recorded, cx.done)).await
     }
 
     async fn remove(&self, cx: &GuestCx<'_>, applied: &Fields) -> Result<(), GuestError> {
-        remove(cx.guest, applied).await
+        remove(cx.guest, applied, Before::of(cx.recorded, cx.done)).await
     }
 }
 
-async fn put(guest: &Guest, want: &Fields) -> Result<(), GuestError> {
+async fn put(guest: &Guest, want: &Fields, earlier: Before<'_>) -> Result<Fields, GuestError> {
     let files = guest.ssh().files().await?;
-    for (path, section) in targets(want)? {
-        let before = read(&files, &path).await?.unwrap_or_default();
-        let after = section.put(&before).map_err(|why| unmergeable(&path, &why))?;
-        let is_private = files.stat(&path).await?.is_some_and(|stat| stat.mode & 0o077 == 0);
+    let targets = targets(want)?;
+    for (path, section) in &targets {
+        let before = read(&files, path).await?.unwrap_or_default();
+        if let Some(place) = earlier.others(section, &before).map_err(|why| unmergeable(path, &why))? {
+            let (message, hint) = refusal(path, &place);
+            return Err(GuestError::refused_with(message, hint));
+        }
+    }
+    for (path, section) in &targets {
+        let before = read(&files, path).await?.unwrap_or_default();
+        let after = earlier.put(section, &before).map_err(|why| unmergeable(path, &why))?;
+        let is_private = files.stat(path).await?.is_some_and(|stat| stat.mode & 0o077 == 0);
         if before == after && is_private {
             continue;
         }
         if let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
             files.make_folders(folder, 0o700).await?;
         }
-        files.write(&path, after.as_bytes(), 0o600).await?;
+        files.write(path, after.as_bytes(), 0o600).await?;
     }
-    Ok(())
+    Ok(written(targets.iter().map(|(_, section)| section)))
 }
 
-async fn remove(guest: &Guest, applied: &Fields) -> Result<(), GuestError> {
+async fn remove(guest: &Guest, applied: &Fields, earlier: Before<'_>) -> Result<(), GuestError> {
     let files = guest.ssh().files().await?;
     for (path, section) in targets(applied)? {
         let Some(before) = read(&files, &path).await? else { continue };
-        let after = section.take_out(&before).map_err(|why| unmergeable(&path, &why))?;
+        let after = earlier.take_out(&section, &before).map_err(|why| unmergeable(&path, &why))?;
         if after.trim().is_empty() {
             files.remove(&path).await?;
         } else if after != before {
@@ -163,22 +187,25 @@ mod tests {
     async fn a_section_is_put_into_a_file_of_a_server_and_taken_out() {
         let world = World::new().await;
         let path = ".config/rclone/rclone.conf";
-        put(&world.guest, &want("one")).await.unwrap();
+        let (none, some) = (Fields::new(), Fields::from([("written".to_owned(), Value::List(Vec::new()))]));
+        let (first, again) = (Before::of(&none, false), Before::of(&some, true));
+        put(&world.guest, &want("one"), first).await.unwrap();
+        assert!(put(&world.guest, &want("two"), first).await.unwrap_err().to_string().contains("has `[chi]` already"));
         assert!(world.read(path).contains("secret_access_key = one\n"), "{}", world.read(path));
         let mode = |name: &str| std::fs::metadata(world.at(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(path), mode(".config/rclone")), (0o600, 0o700));
         let mine = "# mine\n[drive]\ntype = drive\n\n";
         std::fs::write(world.at(path), format!("{mine}{}", world.read(path))).unwrap();
         std::fs::set_permissions(world.at(path), std::fs::Permissions::from_mode(0o644)).unwrap();
-        put(&world.guest, &want("one")).await.unwrap();
+        put(&world.guest, &want("one"), again).await.unwrap();
         assert_eq!(mode(path), 0o600);
-        put(&world.guest, &want("two")).await.unwrap();
+        put(&world.guest, &want("two"), again).await.unwrap();
         assert!(world.read(path).starts_with(mine) && world.read(path).contains("secret_access_key = two\n"));
-        remove(&world.guest, &want("")).await.unwrap();
+        remove(&world.guest, &want(""), again).await.unwrap();
         assert_eq!(world.read(path), "# mine\n[drive]\ntype = drive\n");
         std::fs::write(world.at(path), "").unwrap();
-        put(&world.guest, &want("one")).await.unwrap();
-        remove(&world.guest, &want("")).await.unwrap();
+        put(&world.guest, &want("one"), again).await.unwrap();
+        remove(&world.guest, &want(""), again).await.unwrap();
         assert!(!world.at(path).exists());
     }
 }

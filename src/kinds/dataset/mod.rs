@@ -29,7 +29,7 @@ use url::Url;
 
 use super::guest::GuestWords;
 use super::kind::{
-    DerivedPart, Effect, FieldChange, Kind, Mark, Mistake, Place, Refused, Seen, Sides, diff_fields, is_set, text,
+    DerivedPart, Effect, FieldChange, Kind, Mark, Mistake, Place, Refused, Seen, Sides, Spot, diff_fields, is_set, text,
 };
 use super::look::Looker;
 use super::schema::Schema;
@@ -270,13 +270,16 @@ impl Kind for Dataset {
     }
 
     /// Where it is, once its bucket is known; with the store's address where that is no site's own.
-    fn occupies(&self, fields: &Fields) -> Option<String> {
-        fields.get("bucket").and_then(Value::as_str)?;
+    fn occupies(&self, fields: &Fields) -> Vec<Spot> {
+        if fields.get("bucket").and_then(Value::as_str).is_none() {
+            return Vec::new();
+        }
         let store = match text(fields, "endpoint") {
             "" => String::new(),
             endpoint => format!(" of {endpoint}"),
         };
-        Some(format!("{}{store}", location(fields)))
+        let place = format!("{}{store}", location(fields));
+        vec![Spot { place, of_site: true, both: "are both at", help: "give each a prefix of its own" }]
     }
 
     /// The store does not tell what is to become of it: the data loss of a plan does.
