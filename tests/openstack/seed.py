@@ -196,13 +196,16 @@ def wait():
     cloud = connect()
     hosts = (ENV["RESERVABLE_HOSTS"] + " " + ENV["ON_DEMAND_HOSTS"]).split()
     wanted = {"nova-conductor", "nova-scheduler", "cinder-scheduler", "cinder-volume"}
-    wanted |= {f"nova-compute on {host}" for host in hosts}
+    wanted |= {f"nova-compute on {host}" for host in hosts} | {"a pool of volumes"}
     deadline = time.monotonic() + 240
     while wanted:
         for service in (cloud.compute, cloud.block_storage):
             for one in service.get("/os-services").json().get("services", []):
                 if one["state"] == "up":
                     wanted -= {one["binary"], f"{one['binary']} on {one['host']}"}
+        # A service is up before its scheduler has heard what it offers, and refuses volumes until then.
+        pools = cloud.block_storage.get("/scheduler-stats/get_pools").json().get("pools", [])
+        wanted = wanted | {"a pool of volumes"} if not pools else wanted - {"a pool of volumes"}
         if wanted and time.monotonic() > deadline:
             sys.exit(f"not up: {', '.join(sorted(wanted))}")
         time.sleep(0.3 if wanted else 0)
