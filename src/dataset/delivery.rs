@@ -185,7 +185,8 @@ fn apart(delivery: &Delivery, store: &Store, stores: &Stores) -> Result<(), Data
         let source = below(&bucket.prefix);
         let overlap = source.starts_with(&target) || target.starts_with(&source);
         if bucket.bucket == delivery.load.bucket && overlap && stores.of(bucket)?.may_be_same(store) {
-            let text = format!("{} is the source, and the load goes to `{target}` of the same bucket", bucket.shown());
+            let place = if target.is_empty() { "all".to_owned() } else { format!("`{target}`") };
+            let text = format!("{} is the source, and the load goes to {place} of the same bucket", bucket.shown());
             let hint = "give the load a prefix apart from the source's, or another bucket";
             return Err(DatasetError::new(ErrorKind::Job, text).hint(hint));
         }
