@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 use super::content::Object;
 use super::manifest::{Listed, Manifest};
 use super::{Progress, Stage, Watch};
-use crate::object::{ObjectError, ObjectErrorKind, PutOptions, Store, Sum, Upload, Victim};
+use crate::object::{ObjectError, ObjectErrorKind, PutOptions, Store, Upload, Victim};
 
 mod audit;
 mod buffers;
@@ -329,7 +329,7 @@ impl Loader {
 
     async fn put_manifest(&self, key: &str, bytes: Vec<u8>) -> Result<(), LoadError> {
         let options = PutOptions {
-            sum: Some(Sum::Md5(send::md5(&bytes))),
+            sum: Some(self.store.sum(&bytes)),
             content_type: Some("application/json".to_owned()),
             ..PutOptions::default()
         };

@@ -122,6 +122,15 @@ impl Store {
         self.api.checks_sha256()
     }
 
+    /// What it checks such a content by.
+    #[must_use]
+    pub fn sum(&self, content: &[u8]) -> Sum {
+        match self.checks_sha256() {
+            true => Sum::sha256(content),
+            false => Sum::md5(content),
+        }
+    }
+
     /// Whether a list tells the size and the entity tag of every object. By Swift it may tell those of a large object's
     /// manifest.
     #[must_use]

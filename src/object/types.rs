@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
+use md5::{Digest as _, Md5};
 
 use super::ObjectError;
 use crate::model::StringMap;
@@ -80,6 +81,17 @@ pub enum Sum {
     Sha256([u8; 32]),
     /// Swift: the entity tag that it is to have. S3 takes it too.
     Md5([u8; 16]),
+}
+
+impl Sum {
+    pub(super) fn sha256(content: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, content);
+        Self::Sha256(std::array::from_fn(|at| digest.as_ref()[at]))
+    }
+
+    pub(super) fn md5(content: &[u8]) -> Self {
+        Self::Md5(Md5::digest(content).into())
+    }
 }
 
 /// How an object is written.

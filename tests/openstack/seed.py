@@ -205,7 +205,8 @@ def wait():
                     wanted -= {one["binary"], f"{one['binary']} on {one['host']}"}
         # A service is up before its scheduler has heard what it offers, and refuses volumes until then.
         pools = cloud.block_storage.get("/scheduler-stats/get_pools").json().get("pools", [])
-        wanted = wanted | {"a pool of volumes"} if not pools else wanted - {"a pool of volumes"}
+        if pools:
+            wanted -= {"a pool of volumes"}
         if wanted and time.monotonic() > deadline:
             sys.exit(f"not up: {', '.join(sorted(wanted))}")
         time.sleep(0.3 if wanted else 0)

@@ -14,7 +14,7 @@ use super::buffers::Buffers;
 use super::decide::Verdict;
 use super::look::Seen;
 use super::{LoadError, Loader, Object, Report, SHA256, kib};
-use crate::dataset::{Progress, Stage};
+use crate::dataset::{Progress, Sha256, Stage};
 use crate::hex;
 use crate::object::{Head, ObjectError, ObjectErrorKind, Part, PutOptions, Store, Sum, Upload, Victim};
 
@@ -73,20 +73,12 @@ async fn blocking<T: Send + 'static>(
 /// Digests of a part, by which the store checks it and by which we check the store. Those are one where it checks MD5s;
 /// where it checks SHA-256s, an MD5 more of every part would take longer than all else, so only the first has one.
 async fn sums(wanted: &Object, content: &Bytes, number: u32, store: &Store) -> Result<Sums, ObjectError> {
-    let (content, sha256) = (content.clone(), store.checks_sha256());
-    blocking(wanted, move || match sha256 {
-        true => (Sum::Sha256(sha256_of(&content)), (number == 1).then(|| md5(&content))),
-        false => {
-            let md5 = md5(&content);
-            (Sum::Md5(md5), Some(md5))
-        }
+    let (content, store) = (content.clone(), store.clone());
+    blocking(wanted, move || match store.sum(&content) {
+        Sum::Md5(md5) => (Sum::Md5(md5), Some(md5)),
+        sum @ Sum::Sha256(_) => (sum, (number == 1).then(|| md5(&content))),
     })
     .await
-}
-
-fn sha256_of(bytes: &[u8]) -> [u8; 32] {
-    let digest = ring::digest::digest(&ALGORITHM, bytes);
-    std::array::from_fn(|at| digest.as_ref()[at])
 }
 
 /// The whole of a small object, with its MD5. It has the SHA-256 that is wanted, or this is an error.
@@ -95,7 +87,7 @@ fn read_whole(wanted: &Object) -> Result<(Bytes, [u8; 16]), ObjectError> {
     let mut bytes = Vec::with_capacity(usize::try_from(wanted.size).unwrap_or_default());
     let reader = wanted.open(0).map_err(broken)?;
     reader.take(wanted.size + 1).read_to_end(&mut bytes).map_err(broken)?;
-    if bytes.len() as u64 != wanted.size || sha256_of(&bytes) != *wanted.sha256.as_bytes() {
+    if bytes.len() as u64 != wanted.size || Sha256::of(&bytes) != wanted.sha256 {
         return Err(changed(wanted));
     }
     let md5 = md5(&bytes);

@@ -342,9 +342,11 @@ async fn keys_that_end_in_the_middle_leave_no_manifest_and_name_the_object() {
 async fn a_store_that_keeps_something_else_is_found_out() {
     let (fake, store) = Fake::serve().await;
     fake.faults.spoil.store(1, Ordering::SeqCst);
-    let error = run(&store, &some(1), options()).await.unwrap_err().to_string();
-    assert!(error.contains("p/o/0000.jpg") && error.contains("arrived as something else"), "{error}");
-    assert!(!has_manifest(&fake));
+    for object in [some(1).remove(0), large("o/large", 3, 1)] {
+        let error = run(&store, std::slice::from_ref(&object), options()).await.unwrap_err().to_string();
+        assert!(error.contains(&object.key) && error.contains("arrived as something else"), "{error}");
+        assert!(!has_manifest(&fake));
+    }
 }
 
 #[tokio::test]

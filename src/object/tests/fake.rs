@@ -138,6 +138,8 @@ impl Fake {
         if sha256.is_some_and(|sha256| sha256 != "UNSIGNED-PAYLOAD" && sha256 != wanted) {
             return refuse(400, "XAmzContentSHA256Mismatch");
         }
+        let spoils = method == Method::PUT && !body.is_empty() && self.faults.spoil.load(Ordering::SeqCst) > 0;
+        let body = if spoils { body.slice(..body.len() - 1) } else { body };
         match (method.as_str(), key.is_empty()) {
             ("GET", true) if query.contains_key("uploads") => {
                 list_uploads(&world, self.faults.stale_uploads.load(Ordering::SeqCst) > 0)
@@ -165,9 +167,7 @@ impl Fake {
                 xml(format!("<CopyObjectResult>{tag}</CopyObjectResult>"))
             }
             ("PUT", _) => {
-                let spoiled = self.faults.spoil.load(Ordering::SeqCst) > 0;
-                let content = if spoiled { body.slice(..body.len() - 1) } else { body };
-                let kept = Kept { etag: etag(&content), content, metadata: metadata(headers) };
+                let kept = Kept { etag: etag(&body), content: body, metadata: metadata(headers) };
                 let tag = format!("\"{}\"", kept.etag);
                 world.objects.insert(key.to_owned(), kept);
                 [("etag", tag)].into_response()

@@ -70,18 +70,10 @@ fn md5(content: &[u8]) -> [u8; 16] {
     Md5::digest(content).into()
 }
 
-/// By what that store checks a content.
-fn sum(store: &Store, content: &[u8]) -> Sum {
-    match store.checks_sha256() {
-        true => Sum::Sha256(ring::digest::digest(&ring::digest::SHA256, content).as_ref().try_into().unwrap()),
-        false => Sum::Md5(md5(content)),
-    }
-}
-
 async fn objects(store: &Store, bucket: &str) {
     let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
     let options = PutOptions {
-        sum: Some(sum(store, &content)),
+        sum: Some(store.sum(&content)),
         metadata: BTreeMap::from([("sha256".into(), "abc".into())]),
         content_type: Some("image/jpeg".into()),
         only_new: false,
@@ -100,7 +92,7 @@ async fn objects(store: &Store, bucket: &str) {
     store.put(bucket, "piece", &bytes.slice(4..12), &PutOptions::default()).await.unwrap();
     assert_eq!(store.read(bucket, "piece", 1 << 20).await.unwrap(), content[4..12]);
     let once = store.clone().with_retries(crate::object::RetryPolicy { tries: 1, ..Default::default() });
-    for wrong in [sum(store, b"x"), Sum::Md5(md5(b"x"))] {
+    for wrong in [store.sum(b"x"), Sum::Md5(md5(b"x"))] {
         let wrong = PutOptions { sum: Some(wrong), ..PutOptions::default() };
         let error = once.put(bucket, "piece", &bytes, &wrong).await.unwrap_err();
         assert_eq!(error.kind(), ObjectErrorKind::Mismatch, "{error:?}");
@@ -120,13 +112,13 @@ async fn uploads(store: &Store, bucket: &str) {
     let options = PutOptions { metadata: BTreeMap::from([("sha256".into(), "def".into())]), ..PutOptions::default() };
     let upload = store.begin(bucket, "l/large", &options).await.unwrap();
     let wrong = store.clone().with_retries(crate::object::RetryPolicy { tries: 1, ..Default::default() });
-    let error = wrong.put_part(&upload, 1, &part.clone().into(), sum(store, b"x")).await.unwrap_err();
+    let error = wrong.put_part(&upload, 1, &part.clone().into(), store.sum(b"x")).await.unwrap_err();
     assert_eq!(error.kind(), ObjectErrorKind::Mismatch, "{error:?}");
     for number in [2, 1] {
-        store.put_part(&upload, number, &part.clone().into(), sum(store, &part)).await.unwrap();
+        store.put_part(&upload, number, &part.clone().into(), store.sum(&part)).await.unwrap();
     }
     let last = store.begin(bucket, "l/given up", &options).await.unwrap();
-    store.put_part(&last, 1, &part.clone().into(), sum(store, &part)).await.unwrap();
+    store.put_part(&last, 1, &part.clone().into(), store.sum(&part)).await.unwrap();
     let open: Vec<_> =
         store.uploads(bucket, "l/", &|_| true).await.unwrap().into_iter().map(|upload| upload.key).collect();
     assert_eq!(open, ["l/given up", "l/large"]);
@@ -144,7 +136,7 @@ async fn uploads(store: &Store, bucket: &str) {
     assert_eq!(store.read(bucket, "l/large", 1 << 30).await.unwrap().len(), 10 << 20);
     // Left for whoever empties the bucket.
     let left = store.begin(bucket, "l/left", &options).await.unwrap();
-    store.put_part(&left, 1, &part.clone().into(), sum(store, &part)).await.unwrap();
+    store.put_part(&left, 1, &part.clone().into(), store.sum(&part)).await.unwrap();
 }
 
 async fn settings(store: &Store, bucket: &str) {
