@@ -170,13 +170,27 @@ class Reader:
             uploads.setdefault(one["Key"], []).append(parts)
         return uploads
 
+    def settle(self):
+        """Waits until what was on its way when a run was killed has arrived, or has not: two looks find the same."""
+        before = None
+        for _ in range(50):
+            time.sleep(0.2)
+            now = self.objects(), self.uploads()
+            if now == before:
+                return
+            before = now
+        raise Wrong("the bucket does not come to rest")
+
+    def not_there(self, wanted):
+        """The objects that are not there as wanted, by key. One whose parts have all arrived is still to be made."""
+        there = self.objects()
+        wanted = {PREFIX + below: object for below, object in wanted.items()}
+        return {key: object for key, object in wanted.items() if there.get(key) != (object["size"], object["etag"])}
+
     def still_missing(self, wanted):
         """What the next load has to send: keys, and `key#number` for parts."""
-        there, uploads, missing = self.objects(), self.uploads(), set()
-        for below, object in wanted.items():
-            key = PREFIX + below
-            if there.get(key) == (object["size"], object["etag"]):
-                continue
+        uploads, missing = self.uploads(), set()
+        for key, object in self.not_there(wanted).items():
             if object["parts"] is None:
                 missing.add(key)
                 continue

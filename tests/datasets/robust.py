@@ -65,8 +65,6 @@ def killed(order, proxy, at, how):
     proxy.fresh(Faults(order=kill))
     process = start(order)
     process.communicate(timeout=300)
-    # What was on its way to the store arrives, or does not.
-    time.sleep(0.3)
     return process.returncode == -signal.SIGKILL
 
 
@@ -84,6 +82,7 @@ def twenty_kills(scene):
             at = max(1, int((number + scene.chance.random()) * requests / KILLS))
             was = killed(order, proxy, at, scene.chance.choice(["", "cut"]))
             moments.append(str(at) if was else f"{at} (over)")
+            scene.reader.settle()
             missing = scene.reader.still_missing(data.wanted)
             proxy.fresh()
             report = scene.delivers(port=proxy.port)["report"]
@@ -113,11 +112,10 @@ def kills_over_tls(scene):
             time.sleep(took * (number + scene.chance.random()) / 4)
             process.kill()
             process.communicate()
-            time.sleep(0.3)
-            missing = scene.reader.still_missing(data.wanted)
-            keys = {one.split("#")[0] for one in missing}
+            scene.reader.settle()
+            missing = scene.reader.not_there(data.wanted)
             report = scene.delivers()["report"]
-            must(report["sent"] == len(keys), f"sent {report['sent']}, and {len(keys)} were missing")
+            must(report["sent"] == len(missing), f"sent {report['sent']}, and {len(missing)} were missing")
             scene.reader.must_be_whole(data.wanted)
     watcher.must_have_seen()
     return f"the watcher looked {watcher.looks} times and found a manifest {watcher.with_manifest} times"

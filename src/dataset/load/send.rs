@@ -117,8 +117,8 @@ impl Parts {
 }
 
 impl Loader {
-    /// Looks at the objects whose content is not sure: by the MD5 that is their entity tag, or by the digest in their
-    /// metadata. Nothing is changed.
+    /// Looks at the objects of which the list does not say for sure whether they are there: by the MD5 that is their entity
+    /// tag, or by the digest in their metadata. Nothing is changed.
     pub(super) async fn check(
         self: &Arc<Self>,
         wanted: &Arc<[Object]>,
@@ -126,9 +126,15 @@ impl Loader {
         verdicts: Vec<Verdict>,
     ) -> Result<Checked, LoadError> {
         let (mut kept, mut missing, mut unsure) = (BTreeMap::new(), Vec::new(), Vec::new());
+        // A list may be behind (Swift's), or older than the last request of a load that was interrupted: a look at what
+        // is large costs less than sending it again.
+        let again = seen.complete || seen.previous;
         for (at, verdict) in verdicts.into_iter().enumerate() {
             match verdict {
                 Verdict::Kept(etag) => drop(kept.insert(at, etag)),
+                Verdict::Missing if again && wanted[at].size > self.options.threshold => {
+                    unsure.push((at, String::new()))
+                }
                 Verdict::Missing | Verdict::Other => missing.push(at),
                 Verdict::Unsure => {
                     let listed = seen.objects.get(&wanted[at].key).map(|entry| entry.etag.clone());
@@ -167,8 +173,10 @@ impl Loader {
             let (_, md5) = read.map_err(|error| self.of(wanted, error))?;
             return Ok((hex::encode(&md5) == etag).then(|| etag.to_owned()));
         }
-        let head = self.store.head(&self.bucket, &self.key(&wanted.key)).await;
-        let head = head.map_err(|error| self.of(wanted, error))?;
+        let head = match self.store.head(&self.bucket, &self.key(&wanted.key)).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other.map_err(|error| self.of(wanted, error))?,
+        };
         let same = head.size == wanted.size
             && head.metadata.get(SHA256).is_some_and(|digest| *digest == wanted.sha256.to_string());
         Ok(same.then_some(head.etag))

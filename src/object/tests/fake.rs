@@ -1,7 +1,7 @@
 //! A store that speaks as much S3 as the tests need, on loopback, with faults to order. It checks what it is sent as a
 //! real one does: MD5s, parts, the order of a completion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) uploads: BTreeMap<String, Open>,
     /// The uploads that objects were made of, with their keys.
     pub(crate) completed: Vec<(String, String)>,
+    /// Objects that lists do not have yet, as it happens where lists are behind.
+    pub(crate) unlisted: BTreeSet<String>,
     /// Every request as `METHOD key`, in the order they came, with the part's number and the first byte asked for.
     pub(crate) log: Vec<String>,
 }
@@ -244,6 +246,7 @@ fn list(world: &World, query: &BTreeMap<String, String>) -> Response {
         .objects
         .iter()
         .filter(|(key, _)| key.starts_with(&prefix) && after.is_none_or(|after| *key > after))
+        .filter(|(key, _)| !world.unlisted.contains(*key))
         .take(most + 1)
         .collect();
     let rows: String = found
