@@ -82,7 +82,7 @@ pub trait Open: Send + Sync {
 #[derive(Clone)]
 pub enum Content {
     /// A file of this machine.
-    File(Arc<Path>),
+    File(Arc<OnDisk>),
     /// A member of an archive that is read in place.
     Member(Arc<Archive>, Arc<Member>),
     /// A tar file that is made while it is read.
@@ -91,6 +91,25 @@ pub enum Content {
     Bytes(Arc<[u8]>),
     /// From elsewhere.
     Other(Arc<dyn Open>),
+}
+
+/// A file of this machine, as it was when its folder was looked at.
+#[derive(Debug)]
+pub struct OnDisk {
+    pub(super) path: PathBuf,
+    /// What was seen of it then; nothing where it was only named.
+    seen: Option<Stat>,
+}
+
+/// What the file system says of a file, by which it is known again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stat {
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    device: u64,
+    inode: u64,
+    settled: bool,
 }
 
 /// An archive whose members are read in place.
@@ -135,7 +154,13 @@ impl Identity {
 impl Entry {
     /// A file of this machine.
     pub(super) fn file(key: impl Into<String>, path: &Path, size: u64) -> Self {
-        Self { key: key.into(), size, content: Content::File(Arc::from(path)) }
+        Self { key: key.into(), size, content: Content::file(path) }
+    }
+
+    /// A file of this machine that was just looked at. The look counts until its digest is taken: there may be millions.
+    pub(super) fn seen(key: String, path: PathBuf, meta: &std::fs::Metadata) -> Self {
+        let file = OnDisk { path, seen: Some(Stat::of(meta)) };
+        Self { key, size: meta.len(), content: Content::File(Arc::new(file)) }
     }
 
     /// Opens it from an offset on; what is read is as long as declared.
@@ -157,7 +182,18 @@ impl Object {
     }
 }
 
+impl OnDisk {
+    fn stat(&self) -> io::Result<Stat> {
+        self.seen.map_or_else(|| Ok(Stat::of(&std::fs::metadata(&self.path)?)), Ok)
+    }
+}
+
 impl Content {
+    /// A file of this machine.
+    pub(super) fn file(path: &Path) -> Self {
+        Self::File(Arc::new(OnDisk { path: path.to_owned(), seen: None }))
+    }
+
     /// Opens content of a size from an offset on.
     ///
     /// # Errors
@@ -165,8 +201,8 @@ impl Content {
     pub fn open(&self, offset: u64, size: u64) -> io::Result<Reader> {
         let offset = offset.min(size);
         let inner: Reader = match self {
-            Self::File(path) => {
-                let mut file = File::open(path)?;
+            Self::File(file) => {
+                let mut file = File::open(&file.path)?;
                 file.seek(SeekFrom::Start(offset))?;
                 Box::new(file)
             }
@@ -186,7 +222,7 @@ impl Content {
     #[must_use]
     pub fn origin(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(file) => file.path.display().to_string(),
             Self::Member(archive, member) => format!("{}, entry `{}`", archive.path.display(), member.name),
             Self::Shard(shard) => format!("a shard of {} files", shard.members()),
             Self::Bytes(_) => "generated content".to_owned(),
@@ -206,7 +242,7 @@ impl Content {
     /// What says that it is the same as before; `None` where only its bytes say so.
     pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
         Ok(match self {
-            Self::File(path) => Some(file_identity(path, &std::fs::metadata(path)?)),
+            Self::File(file) => Some(file.stat()?.identity(&file.path)),
             Self::Member(archive, member) => {
                 let of = |archive: &str| format!("{archive}\0{}\0{}", member.offset, member.packed);
                 let (text, lasting) = (of(&archive.identity.text), of(&archive.identity.lasting));
@@ -217,6 +253,21 @@ impl Content {
             Self::Other(other) => other.identity().map(Identity::sure),
         })
     }
+
+    /// The same without what lasts: by what a digest is remembered, and whether it may be.
+    pub(super) fn known_by(&self) -> io::Result<Option<(String, bool)>> {
+        if let Self::File(file) = self {
+            let stat = file.stat()?;
+            return Ok(Some((stat.text(&file.path), stat.settled)));
+        }
+        Ok(self.identity()?.map(|identity| (identity.text, identity.settled)))
+    }
+
+    /// What lasts of a file of this machine; nothing of other content.
+    pub(super) fn file_lasting(&self) -> io::Result<Option<String>> {
+        let Self::File(file) = self else { return Ok(None) };
+        Ok(Some(file.stat()?.lasting(&file.path)))
+    }
 }
 
 impl std::fmt::Debug for Content {
@@ -225,17 +276,49 @@ impl std::fmt::Debug for Content {
     }
 }
 
-/// The identity of a file: path, length, times and inode. The change time cannot be set back by a program; but a second name
-/// of the file changes it, and a disk that is mounted anew may have another number. So what lasts is without either.
+/// The identity of a file that is there: see [`Stat`].
 pub(super) fn file_identity(path: &Path, meta: &std::fs::Metadata) -> Identity {
-    let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
-    let text = format!("file\0{}\0{}\0{times:?}\0{}\0{}", path.display(), meta.len(), meta.dev(), meta.ino());
-    let times = (meta.mtime(), meta.mtime_nsec());
-    let lasting = format!("file\0{}\0{}\0{times:?}\0{}", path.display(), meta.len(), meta.ino());
-    let changed = meta.ctime().max(meta.mtime());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let settled = i64::try_from(now.saturating_sub(SETTLED).as_secs()).is_ok_and(|before| changed < before);
-    Identity { text, lasting, settled }
+    Stat::of(meta).identity(path)
+}
+
+/// A file is known again by path, length, times and inode. The change time cannot be set back by a program; but a second
+/// name of the file changes it, and a disk that is mounted anew may have another number. So what lasts is without either.
+impl Stat {
+    fn of(meta: &std::fs::Metadata) -> Self {
+        let changed = meta.ctime().max(meta.mtime());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            size: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+            device: meta.dev(),
+            inode: meta.ino(),
+            settled: i64::try_from(now.saturating_sub(SETTLED).as_secs()).is_ok_and(|before| changed < before),
+        }
+    }
+
+    fn identity(&self, path: &Path) -> Identity {
+        Identity { text: self.text(path), lasting: self.lasting(path), settled: self.settled }
+    }
+
+    fn text(&self, path: &Path) -> String {
+        let Self { size, modified, changed, device, inode, .. } = self;
+        let times = format_args!("({}, {}, {}, {})", modified.0, modified.1, changed.0, changed.1);
+        written(path, format_args!("{size}\0{times}\0{device}\0{inode}"))
+    }
+
+    fn lasting(&self, path: &Path) -> String {
+        let Self { size, modified, inode, .. } = self;
+        written(path, format_args!("{size}\0({}, {})\0{inode}", modified.0, modified.1))
+    }
+}
+
+/// What identifies a file, in one piece of memory.
+fn written(path: &Path, rest: std::fmt::Arguments<'_>) -> String {
+    let mut text = String::with_capacity(path.as_os_str().len() + 160);
+    // A string takes everything.
+    let _ = std::fmt::Write::write_fmt(&mut text, format_args!("file\0{}\0{rest}", path.display()));
+    text
 }
 
 impl Archive {
@@ -360,7 +443,7 @@ mod tests {
     #[test]
     fn a_file_written_just_now_is_not_yet_settled() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let of = |path: &Path| Content::File(Arc::from(path)).identity().unwrap().unwrap();
+        let of = |path: &Path| Content::file(path).identity().unwrap().unwrap();
         let before = of(file.path());
         assert!(!before.settled);
         std::fs::write(file.path(), "more").unwrap();
@@ -372,6 +455,6 @@ mod tests {
         let after = of(file.path());
         assert_eq!(before.lasting, after.lasting);
         assert_ne!(before.text, after.text);
-        assert!(Content::File(Arc::from(Path::new("/nothing/here"))).identity().is_err());
+        assert!(Content::file(Path::new("/nothing/here")).identity().is_err());
     }
 }

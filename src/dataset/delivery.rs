@@ -154,11 +154,18 @@ pub async fn deliver_from(
     let stores = stores.clone().or(store);
     apart(delivery, store, &stores)?;
     let staging = Arc::new(Staging::wait(&delivery.staging, watch, PATIENCE).await?);
-    let prepared = prepare_from(&delivery.job, &staging, &stores, watch).await?;
-    let (of, told) = (prepared.clone(), Arc::clone(watch));
-    let wanted = super::blocking(move || of.wanted(&told)).await?;
     let load = &delivery.load;
     let place = load::Place { store: store.clone(), bucket: load.bucket.clone(), prefix: load.prefix.clone() };
+    let before = store.request_count();
+    let making = async {
+        let prepared = prepare_from(&delivery.job, &staging, &stores, watch).await?;
+        let (of, told) = (prepared.clone(), Arc::clone(watch));
+        let wanted = super::blocking(move || of.wanted(&told)).await?;
+        Ok::<_, DatasetError>((prepared, wanted))
+    };
+    // The bucket is looked at while the files are. What is wrong with it the load says, which looks for itself then.
+    let (made, ahead) = futures_util::future::join(making, load::ahead(&place)).await;
+    let (prepared, wanted) = made?;
     let options = load::Options {
         transfers: load.transfers,
         delete_extra: load.delete_extra,
@@ -166,8 +173,9 @@ pub async fn deliver_from(
         ..load::Options::default()
     };
     watch.tell(Progress::Stage(super::Stage::Load));
-    let (began, before) = (Instant::now(), store.request_count());
-    let report = load::load(&place, &wanted, &prepared.manifest(Vec::new()), options, Arc::clone(watch)).await?;
+    let began = Instant::now();
+    let of = prepared.manifest(Vec::new());
+    let report = load::load_from(&place, wanted, &of, (options, ahead.ok()), Arc::clone(watch)).await?;
     let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
     let kept = delivery.keep_staging;
     super::blocking(move || if kept { staging.tidy() } else { staging.clear() }).await?;

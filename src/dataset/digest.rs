@@ -31,6 +31,8 @@ const MOST_WORKERS: usize = 8;
 const WAITING_WORKERS: usize = 16;
 /// How many digests a thread takes at a turn, at most.
 const STRETCH: usize = 32;
+/// How long a line of the cache is.
+const LINE: usize = 100;
 /// How many new lines are written at once.
 const BATCH: usize = 256;
 
@@ -117,7 +119,8 @@ impl From<Sha256> for String {
 #[derive(Debug)]
 pub struct Digests {
     path: PathBuf,
-    known: Mutex<Known>,
+    /// Read when the first digest is asked for.
+    known: Mutex<Option<Known>>,
 }
 
 #[derive(Debug, Default)]
@@ -128,13 +131,25 @@ struct Known {
     unwritten: Vec<[u8; 16]>,
 }
 
-impl Digests {
-    /// Reads the cache; one that cannot be read is an empty one.
-    #[must_use]
-    pub fn open(path: &Path) -> Self {
+impl Known {
+    fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let digests = text.lines().filter_map(parse_line).collect();
-        Self { path: path.to_owned(), known: Mutex::new(Known { digests, ..Known::default() }) }
+        let mut digests = HashMap::with_capacity(text.len() / LINE);
+        digests.extend(text.lines().filter_map(parse_line));
+        Self { digests, ..Self::default() }
+    }
+}
+
+impl Digests {
+    /// Those of a cache; one that cannot be read is an empty one.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), known: Mutex::default() }
+    }
+
+    fn known<T>(&self, of: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        of(known.get_or_insert_with(|| Known::read(&self.path)))
     }
 
     /// The digest of a content, remembered or taken.
@@ -149,39 +164,38 @@ impl Digests {
             return Ok(known);
         }
         let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
-        // Before the content is read: if it changes meanwhile, the identity is that of what it was.
-        let identity = content.identity().map_err(failed)?;
-        let key = identity.as_ref().map(|identity| name_of(&identity.text, size));
-        if let Some(key) = key
+        // Of before the content is read: if it changes meanwhile, the identity is that of what it was.
+        let named = content.known_by().map_err(failed)?.map(|(text, settled)| (name_of(&text, size), settled));
+        if let Some((key, _)) = named
             && let Some(known) = self.recall(key)
         {
             watch.tell(Progress::Bytes(size));
             return Ok(known);
         }
         let sha256 = digest_of(content, size, watch)?;
-        if let (Some(key), Some(identity)) = (key, identity)
-            && identity.settled
-        {
+        if let Some((key, true)) = named {
             self.remember(key, sha256);
         }
         Ok(sha256)
     }
 
     fn recall(&self, key: [u8; 16]) -> Option<Sha256> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let sha256 = known.digests.get(&key).copied()?;
-        known.used.insert(key, sha256);
-        Some(sha256)
+        self.known(|known| {
+            let sha256 = known.digests.get(&key).copied()?;
+            known.used.insert(key, sha256);
+            Some(sha256)
+        })
     }
 
     fn remember(&self, key: [u8; 16], sha256: Sha256) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.digests.insert(key, sha256);
-        known.used.insert(key, sha256);
-        known.unwritten.push(key);
-        if known.unwritten.len() >= BATCH {
-            self.append(&mut known);
-        }
+        self.known(|known| {
+            known.digests.insert(key, sha256);
+            known.used.insert(key, sha256);
+            known.unwritten.push(key);
+            if known.unwritten.len() >= BATCH {
+                self.append(known);
+            }
+        });
     }
 
     /// Writes what is not written yet. A cache that cannot be written is no failure: the next run takes longer.
@@ -198,8 +212,10 @@ impl Digests {
     /// used where that is most of what is remembered.
     pub fn save(&self, whole: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing was asked for.
+        let Some(known) = known.as_mut() else { return };
         if !known.unwritten.is_empty() {
-            self.append(&mut known);
+            self.append(known);
         }
         if !whole || known.digests.len() <= 2 * known.used.len() + BATCH {
             return;

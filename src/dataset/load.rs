@@ -51,6 +51,7 @@ mod tests;
 pub use audit::{Audit, Reading, audit, unload};
 use buffers::Buffers;
 use look::Seen;
+pub use look::{Ahead, ahead};
 
 /// The folder below the prefix that is the loader's own.
 pub const FOLDER: &str = ".anole/";
@@ -251,9 +252,23 @@ pub async fn load(
     options: Options,
     watch: Arc<dyn Watch>,
 ) -> Result<Report, LoadError> {
+    load_from(place, wanted.to_vec(), of, (options, None), watch).await
+}
+
+/// As [`load`], with a look at the place that was begun before.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_from(
+    place: &Place,
+    wanted: Vec<Object>,
+    of: &Manifest,
+    (options, ahead): (Options, Option<Ahead>),
+    watch: Arc<dyn Watch>,
+) -> Result<Report, LoadError> {
     let sorted = sorted(wanted)?;
     let loader = Arc::new(Loader::new(place, options, watch));
-    let seen = loader.look(&sorted).await?;
+    let seen = loader.look(&sorted, ahead).await?;
     decide::apart(&sorted, &seen, &loader.prefix).map_err(LoadError::Wanted)?;
     let mut report = Report { wanted: sorted.len() as u64, ..Report::default() };
     let decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
@@ -292,8 +307,7 @@ pub async fn load(
 }
 
 /// What is wanted, by key; refused where it cannot be.
-fn sorted(wanted: &[Object]) -> Result<Arc<[Object]>, LoadError> {
-    let mut sorted = wanted.to_vec();
+fn sorted(mut sorted: Vec<Object>) -> Result<Arc<[Object]>, LoadError> {
     sorted.sort_by(|one, other| one.key.cmp(&other.key));
     for pair in sorted.windows(2) {
         if pair[0].key == pair[1].key {
@@ -305,6 +319,17 @@ fn sorted(wanted: &[Object]) -> Result<Arc<[Object]>, LoadError> {
         Some(object) => Err(LoadError::Wanted(format!("no object can have the key `{}` below a prefix", object.key))),
         None => Ok(sorted.into()),
     }
+}
+
+/// Whether a manifest says just this.
+fn says(manifest: &Manifest, wanted: &[Object], etags: &BTreeMap<usize, String>, of: &Manifest) -> bool {
+    let is_same = |(at, (one, object)): (usize, (&Listed, &Object))| {
+        let etag = etags.get(&at).is_some_and(|etag| *etag == one.etag.as_deref().unwrap_or_default());
+        etag && (&one.key, one.size, one.sha256) == (&object.key, object.size, object.sha256)
+    };
+    (manifest.version, &manifest.source, &manifest.transform) == (of.version, &of.source, &of.transform)
+        && manifest.objects.len() == wanted.len()
+        && manifest.objects.iter().zip(wanted).enumerate().all(is_same)
 }
 
 fn bytes_of(manifest: &Manifest) -> Result<Vec<u8>, LoadError> {
@@ -321,7 +346,7 @@ impl Loader {
             let nothing = Manifest { objects: Vec::new(), ..of.clone() };
             self.put_manifest(&previous, bytes_of(&nothing)?).await?;
         }
-        if seen.manifest.is_some() {
+        if seen.manifest {
             self.store.delete(&self.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
         }
         Ok(())
@@ -358,16 +383,15 @@ impl Loader {
         (seen, invalid): (&Seen, bool),
         of: &Manifest,
     ) -> Result<(), LoadError> {
-        let listed = wanted.iter().enumerate().map(|(at, object)| {
-            let missing = || LoadError::Manifest(format!("`{}` is not there", object.key));
-            let etag = etags.get(&at).cloned().ok_or_else(missing)?;
-            Ok(Listed::of(object, Some(etag).filter(|etag| !etag.is_empty())))
-        });
-        let manifest = Manifest { objects: listed.collect::<Result<Vec<_>, LoadError>>()?, ..of.clone() };
-        let bytes = bytes_of(&manifest)?;
-        if invalid || !seen.complete || seen.manifest.as_deref() != Some(bytes.as_slice()) {
+        if invalid || !seen.complete || !seen.last.as_ref().is_some_and(|last| says(last, wanted, etags, of)) {
+            let listed = wanted.iter().enumerate().map(|(at, object)| {
+                let missing = || LoadError::Manifest(format!("`{}` is not there", object.key));
+                let etag = etags.get(&at).cloned().ok_or_else(missing)?;
+                Ok(Listed::of(object, Some(etag).filter(|etag| !etag.is_empty())))
+            });
+            let manifest = Manifest { objects: listed.collect::<Result<Vec<_>, LoadError>>()?, ..of.clone() };
             self.go_on()?;
-            self.put_manifest(&self.key(MANIFEST), bytes).await?;
+            self.put_manifest(&self.key(MANIFEST), bytes_of(&manifest)?).await?;
         }
         if seen.previous || invalid {
             self.store.delete(&self.bucket, &[Victim::object(self.key(PREVIOUS))], 1, &|_| ()).await?;
@@ -379,11 +403,10 @@ impl Loader {
     /// the prefix that are no other dataset's.
     async fn own_uploads(&self, wanted: &[Object], seen: &Seen) -> Result<Vec<Upload>, LoadError> {
         let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
-        let others = decide::foreign(seen.objects.keys().map(String::as_str));
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_own = |upload: &Upload| {
             let below = upload.key.strip_prefix(self.prefix.as_str());
-            let extra = |below: &str| self.options.delete_extra && !others.iter().any(|other| below.starts_with(other));
+            let extra = |below: &str| self.options.delete_extra && !seen.is_others(below);
             !made.contains(&upload.id) && below.is_some_and(|below| keys.contains(below) || extra(below))
         };
         self.uploads(&is_own).await

@@ -86,13 +86,16 @@ impl Manifest {
             DatasetError::new(ErrorKind::Record, format!("the manifest `{KEY}` is damaged: {why}"))
                 .hint("remove it, and the next apply compares the objects themselves and writes it again")
         };
-        let version: Version = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-        if version.version > VERSION {
-            let text =
-                format!("the manifest `{KEY}` is of version {}; this anole reads up to {VERSION}", version.version);
+        let read = serde_json::from_slice::<Self>(bytes);
+        let version = match &read {
+            Ok(manifest) => Some(manifest.version),
+            Err(_) => serde_json::from_slice::<Version>(bytes).ok().map(|of| of.version),
+        };
+        if let Some(version) = version.filter(|version| *version > VERSION) {
+            let text = format!("the manifest `{KEY}` is of version {version}; this anole reads up to {VERSION}");
             return Err(DatasetError::new(ErrorKind::Record, text).hint("use the anole that wrote it, or a later one"));
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let manifest = read.map_err(|error| damaged(error.to_string()))?;
         for pair in manifest.objects.windows(2) {
             if pair[0].key >= pair[1].key {
                 return Err(damaged(format!("`{}` comes before `{}`", pair[0].key, pair[1].key)));

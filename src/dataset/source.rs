@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use ring::digest::Context;
 use serde_json::json;
 use url::Url;
 
@@ -18,7 +19,7 @@ use super::digest::Sha256;
 use super::download::{self, Patience};
 use super::job::{Another, Download, Job, Origin, Source};
 use super::recipe::SourceSeen;
-use super::staging::{Links, PATIENCE, Staging, walk_with};
+use super::staging::{Links, PATIENCE, Staging, walk};
 use super::{DatasetError, ErrorKind, Progress, Stage, Watch};
 
 /// A source that is at hand.
@@ -191,25 +192,38 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
         return Ok(Some(of_folder(&folder)?.1));
     }
     let meta = std::fs::metadata(&path).map_err(|error| DatasetError::file(&path, error))?;
-    Ok(Some(of_files([("", file_identity(&path, &meta).lasting.as_str())])))
+    Ok(Some(of_file(&file_identity(&path, &meta).lasting)))
 }
 
 /// The files of a folder, and its fingerprint: each of them is looked at once.
 ///
 /// # Errors
-/// As [`walk_with`].
+/// As [`walk`].
 pub(super) fn of_folder(folder: &Path) -> Result<(Vec<Entry>, Sha256), DatasetError> {
-    let found = walk_with(folder, Links::Followed, |path, meta| file_identity(path, meta).lasting)?;
-    let fingerprint = of_files(found.iter().map(|(entry, lasting)| (entry.key.as_str(), lasting.as_str())));
-    Ok((found.into_iter().map(|(entry, _)| entry).collect(), fingerprint))
+    let found = walk(folder, Links::Followed)?;
+    let mut all = start_of_files();
+    for entry in &found {
+        let lasting = entry.content.file_lasting().map_err(|error| DatasetError::file(folder, error))?;
+        add_file(&mut all, &entry.key, &lasting.unwrap_or_default());
+    }
+    Ok((found, Sha256::finish(all)))
 }
 
-fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Sha256 {
-    let mut all = super::digest::start(b"files 1\0");
-    for (key, lasting) in files {
-        all.update(format!("{key}\0{lasting}\0").as_bytes());
-    }
+/// The fingerprint of one file.
+fn of_file(lasting: &str) -> Sha256 {
+    let mut all = start_of_files();
+    add_file(&mut all, "", lasting);
     Sha256::finish(all)
+}
+
+fn start_of_files() -> Context {
+    super::digest::start(b"files 1\0")
+}
+
+fn add_file(all: &mut Context, key: &str, lasting: &str) {
+    for text in [key, "\0", lasting, "\0"] {
+        all.update(text.as_bytes());
+    }
 }
 
 fn at_path(path: &Path) -> Result<Gathered, DatasetError> {
@@ -240,7 +254,7 @@ async fn local(download: &Download, staging: &Arc<Staging>, watch: &Arc<dyn Watc
     let (digests, watch, file) = (staging.digests(), Arc::clone(watch), path.clone());
     let taken = super::blocking(move || {
         let size = std::fs::metadata(&file).map_err(|error| DatasetError::file(&file, error))?.len();
-        let content = super::content::Content::File(Arc::from(file.as_path()));
+        let content = super::content::Content::file(&file);
         Ok((digests.of(&content, size, watch.as_ref())?, size))
     });
     let (sha256, size) = taken.await?;

@@ -82,8 +82,7 @@ impl Staging {
         };
         let (file, readers) = (opened("lock")?, opened("readers")?);
         locked(&file, &root)?;
-        // Only now: whoever waits comes here often, and what the other run remembers by the end is wanted.
-        let digests = Arc::new(Digests::open(&root.join("digests")));
+        let digests = Arc::new(Digests::at(&root.join("digests")));
         let staging =
             Self { root, lock: Mutex::new(Lock { file, times: 1 }), readers, digests, used: Mutex::default() };
         let temporary = staging.root.join("temporary");
@@ -400,15 +399,6 @@ pub(super) enum Links {
 /// # Errors
 /// For a name that is no text, for what is neither a file nor a folder, and for links in a circle.
 pub(super) fn walk(root: &Path, links: Links) -> Result<Vec<Entry>, DatasetError> {
-    Ok(walk_with(root, links, |_, _| ())?.into_iter().map(|(entry, ())| entry).collect())
-}
-
-/// The same, each with what its path and metadata tell.
-pub(super) fn walk_with<T>(
-    root: &Path,
-    links: Links,
-    told: impl Fn(&Path, &fs::Metadata) -> T,
-) -> Result<Vec<(Entry, T)>, DatasetError> {
     let mut found = Vec::new();
     let mut folders = vec![(root.to_owned(), String::new(), 0)];
     while let Some((folder, prefix, depth)) = folders.pop() {
@@ -434,14 +424,13 @@ pub(super) fn walk_with<T>(
             if meta.is_dir() {
                 folders.push((path, format!("{key}/"), depth + 1));
             } else if meta.is_file() {
-                let told = told(&path, &meta);
-                found.push((Entry::file(key, &path, meta.len()), told));
+                found.push(Entry::seen(key, path, &meta));
             } else {
                 return Err(refused("it is neither a file nor a folder"));
             }
         }
     }
-    found.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+    found.sort_by(|a: &Entry, b| a.key.cmp(&b.key));
     Ok(found)
 }
 

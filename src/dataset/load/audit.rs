@@ -60,7 +60,11 @@ impl Open for Elsewhere {
 /// # Errors
 /// When the bucket cannot be listed, or its manifest not fetched.
 pub async fn audit(place: &Place, reading: Reading) -> Result<Audit, LoadError> {
-    let loader = Arc::new(Loader::new(place, Options::default(), Arc::new(Unwatched)));
+    audit_with(place, reading, Options::default()).await
+}
+
+pub(super) async fn audit_with(place: &Place, reading: Reading, options: Options) -> Result<Audit, LoadError> {
+    let loader = Arc::new(Loader::new(place, options, Arc::new(Unwatched)));
     let mut audit = Audit::default();
     if let Some(bytes) = loader.read(MANIFEST).await? {
         match Manifest::parse(&bytes) {
@@ -70,8 +74,10 @@ pub async fn audit(place: &Place, reading: Reading) -> Result<Audit, LoadError> 
     }
     let listed = audit.manifest.as_ref().map(|manifest| manifest.objects.as_slice()).unwrap_or_default();
     let wanted: Arc<[Object]> = listed.iter().map(elsewhere).collect();
-    let mut seen = loader.listed(&wanted).await?;
-    seen.known = listed.iter().map(|one| (one.key.clone(), one.clone())).collect();
+    let keys: Vec<&str> = listed.iter().map(|one| one.key.as_str()).collect();
+    let mut seen = loader.listed(&keys).await?;
+    seen.complete = audit.manifest.is_some();
+    seen.last = audit.manifest.clone();
     audit.interrupted = seen.previous;
 
     let decided = decide::decide(&wanted, &seen, &loader.prefix, loader.options.threshold);
@@ -82,8 +88,9 @@ pub async fn audit(place: &Place, reading: Reading) -> Result<Audit, LoadError> 
     });
     let verdicts: Vec<Verdict> = verdicts.collect();
     audit.extra = decided.extra.len() as u64;
-    audit.missing = verdicts.iter().filter(|verdict| **verdict == Verdict::Missing).count() as u64;
+    let unlisted: Vec<bool> = verdicts.iter().map(|verdict| *verdict == Verdict::Missing).collect();
     let (kept, others) = loader.check(&wanted, &seen, verdicts).await?;
+    audit.missing = others.iter().filter(|at| unlisted[**at]).count() as u64;
     audit.changed = others.len() as u64 - audit.missing;
     if reading == Reading::Back {
         audit.changed += loader.read_back(&wanted, &kept).await?.len() as u64;

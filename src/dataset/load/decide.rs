@@ -1,7 +1,5 @@
 //! What is to be sent and what is extra. Pure.
 
-use std::collections::BTreeSet;
-
 use super::look::Seen;
 use super::{FOLDER, Object};
 
@@ -27,19 +25,22 @@ pub(super) struct Decided {
     pub(super) extra: Vec<String>,
 }
 
-/// Compares what is wanted with what is there. An object larger than `threshold` may be listed with another size than
-/// it has: Swift lists the size of its manifest.
+/// Compares what is wanted, sorted by key, with what is there. An object larger than `threshold` may be listed with
+/// another size than it has: Swift lists the size of its manifest.
 pub(super) fn decide(wanted: &[Object], seen: &Seen, prefix: &str, threshold: u64) -> Decided {
+    let listed = seen.last.iter().flat_map(|last| &last.objects);
+    let mut known = following(listed.map(|one| (one.key.as_str(), one)));
+    let mut there = following(seen.objects.iter().map(|(key, entry)| (key.as_str(), entry)));
     let verdicts = wanted
         .iter()
         .map(|object| {
-            let Some(entry) = seen.objects.get(&object.key) else { return Verdict::Missing };
+            let Some(entry) = there(&object.key) else { return Verdict::Missing };
             let large = object.size > threshold;
             if entry.size != object.size && !large {
                 return Verdict::Other;
             }
             // The entity tag says that the object still has the content that it had when it was listed.
-            match seen.known.get(&object.key).filter(|known| known.etag.as_ref() == Some(&entry.etag)) {
+            match known(&object.key).filter(|known| known.etag.as_ref() == Some(&entry.etag)) {
                 Some(known) if known.sha256 == object.sha256 && known.size == object.size => {
                     Verdict::Kept(entry.etag.clone())
                 }
@@ -48,17 +49,25 @@ pub(super) fn decide(wanted: &[Object], seen: &Seen, prefix: &str, threshold: u6
             }
         })
         .collect();
-    let keys: BTreeSet<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
-    let foreign = foreign(seen.objects.keys().map(String::as_str));
-    let is_extra = |key: &&String| !keys.contains(key.as_str()) && !foreign.iter().any(|other| key.starts_with(other));
+    let mut among_wanted = following(wanted.iter().map(|object| (object.key.as_str(), ())));
+    let is_extra = |key: &&String| among_wanted(key).is_none() && !seen.is_others(key);
     let extra = seen.objects.keys().filter(is_extra).map(|key| format!("{prefix}{key}")).collect();
     Decided { verdicts, extra }
 }
 
+/// Finds what has a key in what is sorted by key, for keys that come sorted too: both are gone through once.
+fn following<'a, T>(sorted: impl Iterator<Item = (&'a str, T)>) -> impl FnMut(&str) -> Option<T> {
+    let mut rest = sorted.peekable();
+    move |key| {
+        while rest.next_if(|(before, _)| *before < key).is_some() {}
+        rest.next_if(|(this, _)| *this == key).map(|(_, found)| found)
+    }
+}
+
 /// That nothing is wanted where another dataset is: its manifest would list what is no longer there.
 pub(super) fn apart(wanted: &[Object], seen: &Seen, prefix: &str) -> Result<(), String> {
-    for other in foreign(seen.objects.keys().map(String::as_str)) {
-        if let Some(object) = wanted.iter().find(|object| object.key.starts_with(other)) {
+    for other in &seen.others {
+        if let Some(object) = wanted.iter().find(|object| object.key.starts_with(other.as_str())) {
             let key = format!("{prefix}{}", object.key);
             let whose = format!("`{prefix}{other}` is another dataset's, by its `{FOLDER}` there");
             return Err(format!(
@@ -67,12 +76,6 @@ pub(super) fn apart(wanted: &[Object], seen: &Seen, prefix: &str) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// The prefixes below this one that are other datasets': each has a folder of the loader's.
-pub(super) fn foreign<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    let inside = format!("/{FOLDER}");
-    keys.filter_map(|key| key.find(&inside).map(|at| &key[..=at])).collect()
 }
 
 #[cfg(test)]
@@ -84,7 +87,7 @@ mod tests {
 
     fn wanted(key: &str, size: u64, digest: u8) -> Object {
         // No content is read to decide.
-        let content = Content::File(std::path::Path::new("/nothing").into());
+        let content = Content::file(std::path::Path::new("/nothing"));
         Object { key: key.into(), size, sha256: Sha256::from([digest; 32]), content }
     }
 
@@ -96,11 +99,12 @@ mod tests {
             sha256: Sha256::from([digest; 32]),
             etag: Some(etag.into()),
         };
-        Seen {
-            objects: objects.iter().map(|(key, size, etag)| ((*key).into(), entry(key, *size, etag))).collect(),
-            known: known.iter().map(|(key, size, d, etag)| ((*key).into(), listed(key, *size, *d, etag))).collect(),
-            ..Seen::default()
-        }
+        let mut last = super::super::tests::empty();
+        last.objects = known.iter().map(|(key, size, d, etag)| listed(key, *size, *d, etag)).collect();
+        last.objects.sort_by(|one, other| one.key.cmp(&other.key));
+        let mut seen = Seen { last: Some(last), ..Seen::default() };
+        seen.add(objects.iter().map(|(key, size, etag)| entry(key, *size, etag)).collect(), "");
+        seen
     }
 
     #[test]

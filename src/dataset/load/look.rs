@@ -2,13 +2,19 @@
 //!
 //! The prefix is listed once, in pieces side by side. The pieces are cut at the wanted keys, a thousand or a multiple
 //! of it each: where all is as it should be, every page of the store is exactly a page of ours.
+//!
+//! What is wanted is known late: files are looked at and digests taken first. So the look may be begun meanwhile, as an
+//! [`Ahead`], cut at what the manifest lists. One that has become old is taken again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::task::JoinSet;
 
-use super::{Listed, LoadError, Loader, MANIFEST, Manifest, Object, PREVIOUS};
-use crate::object::{Entry, Keys};
+use super::send::joined;
+use super::{LoadError, Loader, MANIFEST, Manifest, Object, Options, PREVIOUS, Place, Unwatched};
+use crate::object::{Entry, Keys, ObjectError};
 
 /// How many objects S3 lists at a time.
 const PAGE: usize = 1000;
@@ -19,59 +25,148 @@ const SIDE_BY_SIDE: usize = 8;
 /// The largest manifest that is read: some millions of objects.
 const LARGEST: u64 = 1 << 30;
 
+/// What is in the key of another dataset's own objects.
+const INSIDE: &str = "/.anole/";
+
+/// How old a look may be that was begun ahead.
+pub(super) const FRESH: Duration = Duration::from_secs(10);
+
+/// A look that was begun before it was known what is wanted.
+#[derive(Debug)]
+pub struct Ahead {
+    taken: Instant,
+    /// Whether there is a manifest.
+    manifest: bool,
+    /// All that there is. Nothing where that is more than a page, and no manifest says where to cut the list.
+    seen: Option<Seen>,
+}
+
+/// Looks at a place, for a load that is to come soon.
+///
+/// # Errors
+/// When the bucket cannot be listed, or its manifest not fetched.
+pub async fn ahead(place: &Place) -> Result<Ahead, LoadError> {
+    let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
+    let taken = Instant::now();
+    let all = Keys { prefix: loader.prefix.clone(), ..Keys::default() };
+    let first = async { loader.store.list_page(&loader.bucket, &all).await.map_err(|error| loader.unlisted(error)) };
+    let (bytes, first) = futures_util::future::try_join(loader.read(MANIFEST), first).await?;
+    let mut seen = Seen::default();
+    let after = first.objects.last().map(|entry| entry.key.clone());
+    seen.add(first.objects, &loader.prefix);
+    let manifest = bytes.is_some();
+    let last = bytes.as_deref().and_then(read);
+    if first.more {
+        let Some(last) = &last else { return Ok(Ahead { taken, manifest, seen: None }) };
+        let keys: Vec<&str> = last.objects.iter().map(|one| one.key.as_str()).collect();
+        loader.list(&mut seen, after, &keys).await?;
+    }
+    loader.remember(&mut seen, manifest, last).await?;
+    Ok(Ahead { taken, manifest, seen: Some(seen) })
+}
+
+#[cfg(test)]
+impl Ahead {
+    /// As if it had been taken so much earlier.
+    pub(super) fn age(&mut self, by: Duration) {
+        self.taken = self.taken.checked_sub(by).expect("this machine has run for longer");
+    }
+}
+
 /// What was seen.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// The objects, by their keys below the prefix; the loader's own are not among them.
     pub(super) objects: BTreeMap<String, Entry>,
-    /// The bytes of the manifest, if it is there.
-    pub(super) manifest: Option<Vec<u8>>,
-    /// Whether the manifest is there and can be read.
+    /// The prefixes below this one that are other datasets': each has a folder of the loader's.
+    pub(super) others: BTreeSet<String>,
+    /// Whether there is a manifest.
+    pub(super) manifest: bool,
+    /// Whether it can be read: then it is the last one.
     pub(super) complete: bool,
     /// Whether the one before is kept beside it.
     pub(super) previous: bool,
-    /// What the manifest lists, or else the one before.
-    pub(super) known: BTreeMap<String, Listed>,
+    /// The manifest, or else the one before.
+    pub(super) last: Option<Manifest>,
+}
+
+impl Seen {
+    /// Adds what a list says.
+    pub(super) fn add(&mut self, entries: Vec<Entry>, prefix: &str) {
+        for entry in entries {
+            let Some(below) = entry.key.strip_prefix(prefix).map(str::to_owned) else { continue };
+            self.previous |= below == PREVIOUS;
+            if let Some(at) = below.find(INSIDE) {
+                self.others.insert(below[..=at].to_owned());
+            }
+            if !below.starts_with(super::FOLDER) {
+                self.objects.insert(below, entry);
+            }
+        }
+    }
+
+    /// Whether something below the prefix is another dataset's.
+    pub(super) fn is_others(&self, below: &str) -> bool {
+        self.others.iter().any(|other| below.starts_with(other.as_str()))
+    }
 }
 
 impl Loader {
-    pub(super) async fn look(&self, wanted: &[Object]) -> Result<Seen, LoadError> {
+    pub(super) async fn look(&self, wanted: &[Object], ahead: Option<Ahead>) -> Result<Seen, LoadError> {
+        let ahead = ahead.filter(|ahead| ahead.taken.elapsed() < FRESH);
+        let none_there = ahead.as_ref().is_some_and(|ahead| !ahead.manifest);
+        if let Some(seen) = ahead.and_then(|ahead| ahead.seen) {
+            return Ok(seen);
+        }
+        let keys: Vec<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
+        let manifest = async { if none_there { Ok(None) } else { self.read(MANIFEST).await } };
         // Most loads find one; a look for it that finds none is one request too many.
-        let (mut seen, manifest) = futures_util::future::try_join(self.listed(wanted), self.read(MANIFEST)).await?;
-        let mut listed = manifest.as_deref().and_then(read);
-        seen.complete = listed.is_some();
-        seen.manifest = manifest;
-        if listed.is_none() && seen.previous {
-            listed = self.read(PREVIOUS).await?.as_deref().and_then(read);
-        }
-        seen.known = listed.unwrap_or_default().into_iter().map(|one| (one.key.clone(), one)).collect();
+        let (mut seen, bytes) = futures_util::future::try_join(self.listed(&keys), manifest).await?;
+        let (manifest, last) = (bytes.is_some(), bytes.as_deref().and_then(read));
+        self.remember(&mut seen, manifest, last).await?;
         Ok(seen)
     }
 
-    /// The objects below the prefix, listed in pieces cut at what is wanted; nothing is known of them yet.
-    pub(super) async fn listed(&self, wanted: &[Object]) -> Result<Seen, LoadError> {
-        let lists = futures_util::stream::iter(self.pieces(wanted)).map(|keys| self.list(keys));
-        let objects = lists.buffer_unordered(SIDE_BY_SIDE).try_collect::<Vec<_>>().await?;
+    /// Adds what the manifest says, or else the one before.
+    async fn remember(&self, seen: &mut Seen, manifest: bool, last: Option<Manifest>) -> Result<(), LoadError> {
+        (seen.manifest, seen.complete, seen.last) = (manifest, last.is_some(), last);
+        if !seen.complete && seen.previous {
+            seen.last = self.read(PREVIOUS).await?.as_deref().and_then(read);
+        }
+        Ok(())
+    }
+
+    /// The objects below the prefix, listed in pieces cut at these keys, which are sorted; nothing is known of them yet.
+    pub(super) async fn listed(&self, keys: &[&str]) -> Result<Seen, LoadError> {
         let mut seen = Seen::default();
-        for entry in objects.into_iter().flatten() {
-            let Some(below) = entry.key.strip_prefix(self.prefix.as_str()).map(str::to_owned) else { continue };
-            seen.previous |= below == PREVIOUS;
-            if !below.starts_with(super::FOLDER) {
-                seen.objects.insert(below, entry);
-            }
-        }
+        self.list(&mut seen, None, keys).await?;
         Ok(seen)
     }
 
-    async fn list(&self, keys: Keys) -> Result<Vec<Entry>, LoadError> {
-        let listed = self.store.list(&self.bucket, &keys).await;
-        Ok(listed.map_err(|error| match error.is_not_found() {
-            true => error.hint(format!(
-                "the store has no bucket `{}`: name one that is there, or declare it under `buckets:`",
-                self.bucket
-            )),
-            false => error,
-        })?)
+    /// Adds the objects after a key.
+    async fn list(&self, seen: &mut Seen, after: Option<String>, keys: &[&str]) -> Result<(), LoadError> {
+        let mut pieces = self.pieces(after, keys).into_iter();
+        // Tasks, and not only futures: a page takes as long to read as to come.
+        let mut lists: JoinSet<Result<Vec<Entry>, ObjectError>> = JoinSet::new();
+        loop {
+            while lists.len() < SIDE_BY_SIDE
+                && let Some(keys) = pieces.next()
+            {
+                let (store, bucket) = (self.store.clone(), self.bucket.clone());
+                lists.spawn(async move { store.list(&bucket, &keys).await });
+            }
+            let Some(done) = lists.join_next().await else { return Ok(()) };
+            let entries = joined(done)?.map_err(|error| self.unlisted(error))?;
+            seen.add(entries, &self.prefix);
+        }
+    }
+
+    fn unlisted(&self, error: ObjectError) -> LoadError {
+        let hint = || {
+            let bucket = &self.bucket;
+            format!("the store has no bucket `{bucket}`: name one that is there, or declare it under `buckets:`")
+        };
+        LoadError::from(if error.is_not_found() { error.hint(hint()) } else { error })
     }
 
     pub(super) async fn read(&self, below: &str) -> Result<Option<Vec<u8>>, LoadError> {
@@ -82,24 +177,25 @@ impl Loader {
         }
     }
 
-    /// The prefix in pieces.
-    fn pieces(&self, wanted: &[Object]) -> Vec<Keys> {
-        let pages = wanted.len().div_ceil(PAGE).max(1);
+    /// The prefix after a key, in pieces.
+    fn pieces(&self, after: Option<String>, keys: &[&str]) -> Vec<Keys> {
+        let begun = after.as_ref().map_or(0, |after| keys.partition_point(|key| self.key(key) <= *after));
+        let keys = &keys[begun..];
+        let pages = keys.len().div_ceil(PAGE).max(1);
         let piece = pages.div_ceil(SIDE_BY_SIDE * 2) * PAGE;
         // The manifest is the first on the first page.
-        let (first, rest) = wanted.split_at(wanted.len().min(piece - 1));
+        let own = usize::from(after.is_none());
+        let (first, rest) = keys.split_at(keys.len().min(piece - own));
         let pieces = std::iter::once(first).chain(rest.chunks(piece));
-        let cuts: Vec<String> = pieces.filter_map(|some| Some(self.key(&some.last()?.key))).collect();
+        let cuts: Vec<String> = pieces.filter_map(|some| Some(self.key(some.last()?))).collect();
         // The last piece is open: what lies after all that is wanted is there too.
-        let after = std::iter::once(None).chain(cuts.iter().map(|cut| Some(cut.clone())));
+        let from = std::iter::once(after).chain(cuts.iter().map(|cut| Some(cut.clone())));
         let until = cuts.iter().take(cuts.len().saturating_sub(1)).map(|cut| Some(cut.clone())).chain([None]);
-        after.zip(until).map(|(after, until)| Keys { prefix: self.prefix.clone(), after, until }).collect()
+        from.zip(until).map(|(after, until)| Keys { prefix: self.prefix.clone(), after, until }).collect()
     }
 }
 
-/// What a manifest lists; one that cannot be read is as none, and the log says why.
-fn read(bytes: &[u8]) -> Option<Vec<Listed>> {
-    let read =
-        Manifest::parse(bytes).inspect_err(|why| tracing::warn!("the manifest in the bucket is not used: {why}"));
-    Some(read.ok()?.objects)
+/// A manifest; one that cannot be read is as none, and the log says why.
+fn read(bytes: &[u8]) -> Option<Manifest> {
+    Manifest::parse(bytes).inspect_err(|why| tracing::warn!("the manifest in the bucket is not used: {why}")).ok()
 }

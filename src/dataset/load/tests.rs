@@ -13,6 +13,7 @@ use crate::dataset::{Content as Of, Open, Reader, Sha256, SourceSeen, manifest};
 use crate::object::tests::fake::{Fake, Kept};
 use crate::object::{Keys, ObjectErrorKind, Store};
 
+mod ahead;
 mod by_swift;
 
 const MIB: u64 = 1 << 20;
@@ -55,7 +56,7 @@ fn large(key: &str, mib: u64, seed: u8) -> Object {
 }
 
 /// A manifest without objects.
-fn empty() -> Manifest {
+pub(super) fn empty() -> Manifest {
     let transform = manifest::Transformed { steps: Vec::new(), sha256: Sha256::of(b"") };
     let source = vec![SourceSeen { what: "memory".into(), sha256: None, fingerprint: None }];
     Manifest { version: manifest::VERSION, source, transform, objects: Vec::new() }

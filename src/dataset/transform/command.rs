@@ -132,7 +132,9 @@ fn run_over(
 /// The folder that holds these files under these names and nothing else, if there is one.
 fn as_folder(entries: &[Entry]) -> Option<PathBuf> {
     let root = |entry: &Entry| match &entry.content {
-        Content::File(path) => Some(PathBuf::from(path.to_str()?.strip_suffix(entry.key.as_str())?.strip_suffix('/')?)),
+        Content::File(file) => {
+            Some(PathBuf::from(file.path.to_str()?.strip_suffix(entry.key.as_str())?.strip_suffix('/')?))
+        }
         _ => None,
     };
     let first = root(entries.first()?)?;
@@ -154,7 +156,7 @@ fn laid_out(entries: &[Entry], folder: &Path, watch: &dyn Watch) -> Result<(), D
         let failed = |error| DatasetError::file(&path, error);
         fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(failed)?;
         if let Content::File(file) = &entry.content
-            && fs::canonicalize(file).and_then(|file| fs::hard_link(file, &path)).is_ok()
+            && fs::canonicalize(&file.path).and_then(|file| fs::hard_link(file, &path)).is_ok()
         {
             continue;
         }

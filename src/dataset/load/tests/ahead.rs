@@ -1,0 +1,90 @@
+//! Looks that are begun before it is known what is wanted.
+
+use super::super::audit::audit_with;
+use super::super::look::FRESH;
+use super::*;
+
+fn place(store: &Store) -> Place {
+    Place { store: store.clone(), bucket: "b".into(), prefix: "p".into() }
+}
+
+/// A load with a look that was begun before, and how many requests both took.
+async fn load_ahead(store: &Store, objects: &[Object], age: Duration) -> (Report, u64) {
+    let before = store.request_count();
+    let mut seen = ahead(&place(store)).await.unwrap();
+    seen.age(age);
+    let options = Options { transfers: 16, ..options() };
+    let report = load_from(&place(store), objects.to_vec(), &empty(), (options, Some(seen)), Arc::new(Unwatched)).await;
+    (report.unwrap(), store.request_count() - before)
+}
+
+#[tokio::test]
+async fn what_was_seen_before_is_not_looked_at_again() {
+    let (fake, store) = Fake::serve().await;
+    let mut objects = some(2500);
+    // A first load: a look for the manifest, a list, the mark, the manifest; the mark is taken away.
+    let (report, requests) = load_ahead(&store, &objects, Duration::ZERO).await;
+    assert_eq!((report.sent, requests), (2500, 2500 + 6));
+    assert_whole(&fake, &objects);
+    // Three pages, of which the last two are cut where the manifest says.
+    let (report, requests) = load_ahead(&store, &objects, Duration::ZERO).await;
+    assert_eq!((report.sent, requests), (0, 1 + 3));
+    objects[7] = wanted(&objects[7].key.clone(), b"another".to_vec());
+    objects.push(wanted("o/more.jpg", b"more".to_vec()));
+    objects.remove(2000);
+    let (report, _) = load_ahead(&store, &objects, Duration::ZERO).await;
+    assert_eq!(report.sent, 2);
+    assert!(fake.keys().contains(&"p/o/2000.jpg".to_owned()));
+    let manifest = fake.world.lock().unwrap().objects["p/.anole/manifest.json"].content.clone();
+    assert_eq!(Manifest::parse(&manifest).unwrap().objects.len(), 2500);
+}
+
+#[tokio::test]
+async fn a_look_that_became_old_is_taken_again() {
+    let (fake, store) = Fake::serve().await;
+    let objects = some(20);
+    run(&store, &objects, options()).await.unwrap();
+    let old = ahead(&place(&store)).await.unwrap();
+    let mut fresh = ahead(&place(&store)).await.unwrap();
+    fake.world.lock().unwrap().objects.remove("p/o/0003.jpg");
+    fresh.age(FRESH);
+    let watch = || Arc::new(Unwatched);
+    let report = load_from(&place(&store), objects.clone(), &empty(), (options(), Some(fresh)), watch()).await.unwrap();
+    assert_eq!(report.sent, 1, "it was looked for");
+    fake.world.lock().unwrap().objects.remove("p/o/0003.jpg");
+    let report = load_from(&place(&store), objects, &empty(), (options(), Some(old)), watch()).await.unwrap();
+    assert_eq!(report.sent, 0, "it was believed");
+}
+
+#[tokio::test]
+async fn an_interrupted_first_load_of_many_is_carried_on() {
+    let (fake, store) = Fake::serve().await;
+    let objects = some(1700);
+    until(&store, &objects, options(), 20_000).await.unwrap_err();
+    // What was on its way when it stopped may arrive still.
+    let mut there = usize::MAX;
+    while there != fake.keys().len() {
+        there = fake.keys().len();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(there > 1000, "{there}");
+    // More than a page, and no manifest says where the next begins.
+    let (report, _) = load_ahead(&store, &objects, Duration::ZERO).await;
+    assert_eq!(report.sent, 1700 - (there as u64 - 1));
+    assert_whole(&fake, &objects);
+}
+
+#[tokio::test]
+async fn a_large_object_that_no_list_has_yet_is_not_missing() {
+    let (fake, store) = Fake::serve().await;
+    run(&store, &[large("one", 3, 1), large("two", 3, 2), wanted("small", vec![1])], options()).await.unwrap();
+    let place = place(&store);
+    let found = async || {
+        let audit = audit_with(&place, Reading::Tags, options()).await.unwrap();
+        (audit.missing, audit.changed)
+    };
+    fake.world.lock().unwrap().unlisted.extend(["p/one".to_owned(), "p/two".to_owned(), "p/small".to_owned()]);
+    assert_eq!(found().await, (1, 0), "only the small one");
+    fake.world.lock().unwrap().objects.remove("p/two");
+    assert_eq!(found().await, (2, 0));
+}
