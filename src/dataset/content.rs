@@ -157,7 +157,8 @@ impl Entry {
         Self { key: key.into(), size, content: Content::file(path) }
     }
 
-    /// A file of this machine that was just looked at. The look counts until its digest is taken: there may be millions.
+    /// A file of this machine that was just looked at. By what was seen its digest is remembered: there may be millions of
+    /// them, and each is looked at once.
     pub(super) fn seen(key: String, path: PathBuf, meta: &std::fs::Metadata) -> Self {
         let file = OnDisk { path, seen: Some(Stat::of(meta)) };
         Self { key, size: meta.len(), content: Content::File(Arc::new(file)) }

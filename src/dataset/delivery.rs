@@ -164,8 +164,8 @@ pub async fn deliver_from(
         Ok::<_, DatasetError>((prepared, wanted))
     };
     // The bucket is looked at while the files are. What is wrong with it the load says, which looks for itself then.
-    let (made, ahead) = futures_util::future::join(making, load::ahead(&place)).await;
-    let (prepared, wanted) = made?;
+    let looking = async { Ok(load::ahead(&place).await.ok()) };
+    let ((prepared, wanted), ahead) = futures_util::future::try_join(making, looking).await?;
     let options = load::Options {
         transfers: load.transfers,
         delete_extra: load.delete_extra,
@@ -175,7 +175,7 @@ pub async fn deliver_from(
     watch.tell(Progress::Stage(super::Stage::Load));
     let began = Instant::now();
     let of = prepared.manifest(Vec::new());
-    let report = load::load_from(&place, wanted, &of, (options, ahead.ok()), Arc::clone(watch)).await?;
+    let report = load::load_from(&place, wanted, &of, (options, ahead), Arc::clone(watch)).await?;
     let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
     let kept = delivery.keep_staging;
     super::blocking(move || if kept { staging.tidy() } else { staging.clear() }).await?;
