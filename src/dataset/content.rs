@@ -264,6 +264,13 @@ impl Content {
         Ok(self.identity()?.map(|identity| (identity.text, identity.settled)))
     }
 
+    /// Whether a file of this machine still is what it was when it was looked at; other content is by itself.
+    pub(super) fn is_as_seen(&self) -> bool {
+        let Self::File(file) = self else { return true };
+        let now = std::fs::metadata(&file.path).map(|meta| Stat::of(&meta).text(&file.path));
+        file.seen.is_none_or(|seen| now.is_ok_and(|now| now == seen.text(&file.path)))
+    }
+
     /// What lasts of a file of this machine; nothing of other content.
     pub(super) fn file_lasting(&self) -> io::Result<Option<String>> {
         let Self::File(file) = self else { return Ok(None) };
@@ -457,5 +464,27 @@ mod tests {
         assert_eq!(before.lasting, after.lasting);
         assert_ne!(before.text, after.text);
         assert!(Content::file(Path::new("/nothing/here")).identity().is_err());
+    }
+
+    #[test]
+    fn what_identifies_a_file_stays_the_same_from_version_to_version() {
+        let (modified, changed) = ((1_700_000_000, 5), (1_700_000_001, 6));
+        let stat = Stat { size: 70_000, modified, changed, device: 64_768, inode: 42, settled: true };
+        let identity = stat.identity(Path::new("/data/größe.jpg"));
+        let parts = |text: &str| text.split('\0').map(str::to_owned).collect::<Vec<_>>();
+        let times = "(1700000000, 5, 1700000001, 6)";
+        assert_eq!(parts(&identity.text), ["file", "/data/größe.jpg", "70000", times, "64768", "42"]);
+        assert_eq!(parts(&identity.lasting), ["file", "/data/größe.jpg", "70000", "(1700000000, 5)", "42"]);
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_looked_at_is_not_as_seen() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let entry = Entry::seen("x".into(), file.path().into(), &file.path().metadata().unwrap());
+        assert!(entry.content.is_as_seen());
+        std::fs::write(file.path(), "more").unwrap();
+        assert!(!entry.content.is_as_seen());
+        std::fs::remove_file(file.path()).unwrap();
+        assert!(!entry.content.is_as_seen());
     }
 }

@@ -83,9 +83,9 @@ pub struct Delivered {
     pub recorded: Recorded,
     /// What was done.
     pub report: Report,
-    /// How long the load took, in seconds; without fetching and transforming.
+    /// How long the load took, in seconds; without fetching and transforming, and the look at the bucket meanwhile.
     pub seconds: f64,
-    /// How many requests the store was sent.
+    /// How many requests the store was sent, those for sources that lie in it too.
     pub requests: u64,
 }
 
@@ -163,8 +163,8 @@ pub async fn deliver_from(
         let wanted = super::blocking(move || of.wanted(&told)).await?;
         Ok::<_, DatasetError>((prepared, wanted))
     };
-    // The bucket is looked at while the files are. What is wrong with it the load says, which looks for itself then.
-    let looking = async { Ok(load::ahead(&place).await.ok()) };
+    // The bucket is looked at while the files are.
+    let looking = async { Ok(load::ahead(&place).await) };
     let ((prepared, wanted), ahead) = futures_util::future::try_join(making, looking).await?;
     let options = load::Options {
         transfers: load.transfers,
@@ -175,7 +175,7 @@ pub async fn deliver_from(
     watch.tell(Progress::Stage(super::Stage::Load));
     let began = Instant::now();
     let of = prepared.manifest(Vec::new());
-    let report = load::load_from(&place, wanted, &of, (options, ahead), Arc::clone(watch)).await?;
+    let report = load::load_from(&place, wanted, &of, (options, Some(ahead)), Arc::clone(watch)).await?;
     let seconds = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
     let kept = delivery.keep_staging;
     super::blocking(move || if kept { staging.tidy() } else { staging.clear() }).await?;

@@ -4,7 +4,7 @@
 //! file of lines beside the staging folder's data: what identified a content (path, length, times, inode), and its digest.
 //!
 //! Invariants: a remembered digest is used only for a content whose identity is the same to the byte; a content whose
-//! file was touched within the last seconds is not remembered, for a second change may not show. A line that was cut by
+//! file was touched within seconds before it was looked at, or since, is not remembered, for a second change may not show. A line that was cut by
 //! a crash is passed over. The cache can be removed at any time.
 
 use std::collections::{BTreeMap, HashMap};
@@ -164,7 +164,7 @@ impl Digests {
             return Ok(known);
         }
         let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
-        // Of before the content is read: if it changes meanwhile, the identity is that of what it was.
+        // Of before the content is read: one that changed meanwhile is not remembered.
         let named = content.known_by().map_err(failed)?.map(|(text, settled)| (name_of(&text, size), settled));
         if let Some((key, _)) = named
             && let Some(known) = self.recall(key)
@@ -173,7 +173,9 @@ impl Digests {
             return Ok(known);
         }
         let sha256 = digest_of(content, size, watch)?;
-        if let Some((key, true)) = named {
+        if let Some((key, true)) = named
+            && content.is_as_seen()
+        {
             self.remember(key, sha256);
         }
         Ok(sha256)

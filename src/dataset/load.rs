@@ -51,7 +51,7 @@ mod tests;
 pub use audit::{Audit, Reading, audit, unload};
 use buffers::Buffers;
 use look::Seen;
-pub use look::{Ahead, ahead};
+pub(super) use look::{Ahead, ahead};
 
 /// The folder below the prefix that is the loader's own.
 pub const FOLDER: &str = ".anole/";
@@ -259,7 +259,7 @@ pub async fn load(
 ///
 /// # Errors
 /// As [`load`].
-pub async fn load_from(
+pub(super) async fn load_from(
     place: &Place,
     wanted: Vec<Object>,
     of: &Manifest,
@@ -268,10 +268,15 @@ pub async fn load_from(
 ) -> Result<Report, LoadError> {
     let sorted = sorted(wanted)?;
     let loader = Arc::new(Loader::new(place, options, watch));
-    let seen = loader.look(&sorted, ahead).await?;
+    let mut seen = loader.look(&sorted, ahead).await?;
+    let mut decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
+    if seen.ahead && options.delete_extra && !decided.extra.is_empty() {
+        // By the latest look: meanwhile somebody may have begun to load another dataset below this one.
+        seen = loader.look(&sorted, None).await?;
+        decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
+    }
     decide::apart(&sorted, &seen, &loader.prefix).map_err(LoadError::Wanted)?;
     let mut report = Report { wanted: sorted.len() as u64, ..Report::default() };
-    let decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
     let extra = if options.delete_extra { decided.extra } else { Vec::new() };
     let (mut etags, mut missing) = loader.check(&sorted, &seen, decided.verdicts).await?;
     if options.verify {

@@ -165,7 +165,13 @@ class Reader:
         found = self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
         uploads = {}
         for one in found:
-            told = self.client.list_parts(Bucket=self.bucket, Key=one["Key"], UploadId=one["UploadId"])
+            try:
+                told = self.client.list_parts(Bucket=self.bucket, Key=one["Key"], UploadId=one["UploadId"])
+            except botocore.exceptions.ClientError as error:
+                # It became an object since it was listed.
+                if error.response["Error"]["Code"] == "NoSuchUpload":
+                    continue
+                raise
             parts = {part["PartNumber"]: part["ETag"].strip('"') for part in told.get("Parts", [])}
             uploads.setdefault(one["Key"], []).append(parts)
         return uploads

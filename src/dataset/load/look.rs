@@ -1,10 +1,11 @@
 //! What is there: the objects below the prefix, and what the last manifest says of them.
 //!
-//! The prefix is listed once, in pieces side by side. The pieces are cut at the wanted keys, a thousand or a multiple
-//! of it each: where all is as it should be, every page of the store is exactly a page of ours.
+//! The prefix is listed in pieces side by side. The pieces are cut at the wanted keys, a thousand or a multiple of it each:
+//! where all is as it should be, every page of the store is exactly a page of ours.
 //!
 //! What is wanted is known late: files are looked at and digests taken first. So the look may be begun meanwhile, as an
-//! [`Ahead`], cut at what the manifest lists. One that has become old is taken again.
+//! [`Ahead`]: the first page comes with the manifest, and the rest is cut at what that lists. One that has become old is taken
+//! again, and so is one by which objects would be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,48 +29,37 @@ const LARGEST: u64 = 1 << 30;
 /// What is in the key of another dataset's own objects.
 const INSIDE: &str = "/.anole/";
 
-/// How old a look may be that was begun ahead.
+/// How long a look counts that was begun ahead, from its end.
 pub(super) const FRESH: Duration = Duration::from_secs(10);
 
 /// A look that was begun before it was known what is wanted.
 #[derive(Debug)]
-pub struct Ahead {
-    taken: Instant,
-    /// Whether there is a manifest.
-    manifest: bool,
-    /// All that there is. Nothing where that is more than a page, and no manifest says where to cut the list.
-    seen: Option<Seen>,
+pub(in crate::dataset) struct Ahead {
+    ended: Instant,
+    found: Result<Found, LoadError>,
 }
 
-/// Looks at a place, for a load that is to come soon.
-///
-/// # Errors
-/// When the bucket cannot be listed, or its manifest not fetched.
-pub async fn ahead(place: &Place) -> Result<Ahead, LoadError> {
+/// What it found.
+#[derive(Debug)]
+enum Found {
+    /// All that there is.
+    All(Seen),
+    /// More than a page, and no manifest that says where to cut the rest; whether there is one at all.
+    More(bool),
+}
+
+/// Looks at a place, for a load that is to come soon; whatever goes wrong is for that to say.
+pub(in crate::dataset) async fn ahead(place: &Place) -> Ahead {
     let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
-    let taken = Instant::now();
-    let all = Keys { prefix: loader.prefix.clone(), ..Keys::default() };
-    let first = async { loader.store.list_page(&loader.bucket, &all).await.map_err(|error| loader.unlisted(error)) };
-    let (bytes, first) = futures_util::future::try_join(loader.read(MANIFEST), first).await?;
-    let mut seen = Seen::default();
-    let after = first.objects.last().map(|entry| entry.key.clone());
-    seen.add(first.objects, &loader.prefix);
-    let manifest = bytes.is_some();
-    let last = bytes.as_deref().and_then(read);
-    if first.more {
-        let Some(last) = &last else { return Ok(Ahead { taken, manifest, seen: None }) };
-        let keys: Vec<&str> = last.objects.iter().map(|one| one.key.as_str()).collect();
-        loader.list(&mut seen, after, &keys).await?;
-    }
-    loader.remember(&mut seen, manifest, last).await?;
-    Ok(Ahead { taken, manifest, seen: Some(seen) })
+    let found = loader.look_ahead().await;
+    Ahead { ended: Instant::now(), found }
 }
 
 #[cfg(test)]
 impl Ahead {
-    /// As if it had been taken so much earlier.
+    /// As if it had ended so much earlier.
     pub(super) fn age(&mut self, by: Duration) {
-        self.taken = self.taken.checked_sub(by).expect("this machine has run for longer");
+        self.ended = self.ended.checked_sub(by).expect("this machine has run for longer");
     }
 }
 
@@ -88,6 +78,8 @@ pub(super) struct Seen {
     pub(super) previous: bool,
     /// The manifest, or else the one before.
     pub(super) last: Option<Manifest>,
+    /// Whether this was seen before it was known what is wanted.
+    pub(super) ahead: bool,
 }
 
 impl Seen {
@@ -113,9 +105,9 @@ impl Seen {
 
 impl Loader {
     pub(super) async fn look(&self, wanted: &[Object], ahead: Option<Ahead>) -> Result<Seen, LoadError> {
-        let ahead = ahead.filter(|ahead| ahead.taken.elapsed() < FRESH);
-        let none_there = ahead.as_ref().is_some_and(|ahead| !ahead.manifest);
-        if let Some(seen) = ahead.and_then(|ahead| ahead.seen) {
+        let found = ahead.filter(|ahead| ahead.ended.elapsed() < FRESH).map(|ahead| ahead.found).transpose()?;
+        let none_there = matches!(found, Some(Found::More(false)));
+        if let Some(Found::All(seen)) = found {
             return Ok(seen);
         }
         let keys: Vec<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
@@ -125,6 +117,23 @@ impl Loader {
         let (manifest, last) = (bytes.is_some(), bytes.as_deref().and_then(read));
         self.remember(&mut seen, manifest, last).await?;
         Ok(seen)
+    }
+
+    async fn look_ahead(&self) -> Result<Found, LoadError> {
+        let all = Keys { prefix: self.prefix.clone(), ..Keys::default() };
+        let first = async { self.store.list_page(&self.bucket, &all).await.map_err(|error| self.unlisted(error)) };
+        let (bytes, first) = futures_util::future::try_join(self.read(MANIFEST), first).await?;
+        let mut seen = Seen { ahead: true, ..Seen::default() };
+        let after = first.objects.last().map(|entry| entry.key.clone());
+        seen.add(first.objects, &self.prefix);
+        let last = bytes.as_deref().and_then(read);
+        if first.more {
+            let Some(last) = &last else { return Ok(Found::More(bytes.is_some())) };
+            let keys: Vec<&str> = last.objects.iter().map(|one| one.key.as_str()).collect();
+            self.list(&mut seen, after, &keys).await?;
+        }
+        self.remember(&mut seen, bytes.is_some(), last).await?;
+        Ok(Found::All(seen))
     }
 
     /// Adds what the manifest says, or else the one before.
@@ -173,7 +182,7 @@ impl Loader {
         match self.store.read(&self.bucket, &self.key(below), LARGEST).await {
             Ok(bytes) => Ok(Some(bytes.to_vec())),
             Err(error) if error.is_not_found() && error.parts().code.as_deref() != Some("NoSuchBucket") => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.unlisted(error)),
         }
     }
 

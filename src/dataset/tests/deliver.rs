@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{job, quiet};
+use crate::dataset::delivery::{self, Delivery};
 use crate::dataset::load::{self, Options, Place, Report};
 use crate::dataset::{Manifest, Staging, prepare};
 use crate::object::tests::fake::Fake;
@@ -46,4 +47,29 @@ async fn a_folder_becomes_a_dataset_in_a_bucket_and_a_change_of_one_file_is_one_
     assert_eq!((report.sent, report.deleted), (1, 0));
     let differ = manifest.objects.iter().zip(&changed.objects).filter(|(before, after)| before != after);
     assert_eq!(differ.map(|(before, _)| before.key.as_str()).collect::<Vec<_>>(), ["training/class_01/1_7.jpg"]);
+}
+
+#[tokio::test]
+async fn what_is_delivered_already_takes_one_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    for number in 0..20 {
+        std::fs::write(data.join(format!("{number:02}.jpg")), format!("picture {number}")).unwrap();
+    }
+    let (fake, store) = Fake::serve().await;
+    let delivery: Delivery = serde_json::from_value(json!({
+        "job": { "sources": [{ "from": { "path": data } }] },
+        "staging": folder.path().join("staging"),
+        "load": { "bucket": "b", "prefix": "food", "transfers": 8 },
+    }))
+    .unwrap();
+    let first = delivery::deliver(&delivery, &store, &quiet()).await.unwrap();
+    assert_eq!((first.report.sent, first.requests), (20, 20 + 6));
+    fake.log();
+    let again = delivery::deliver(&delivery, &store, &quiet()).await.unwrap();
+    assert_eq!((again.report.sent, again.requests), (0, 2));
+    let mut asked = fake.log();
+    asked.sort();
+    assert_eq!(asked, ["GET ", "GET food/.anole/manifest.json"]);
 }

@@ -11,7 +11,7 @@ fn place(store: &Store) -> Place {
 /// A load with a look that was begun before, and how many requests both took.
 async fn load_ahead(store: &Store, objects: &[Object], age: Duration) -> (Report, u64) {
     let before = store.request_count();
-    let mut seen = ahead(&place(store)).await.unwrap();
+    let mut seen = ahead(&place(store)).await;
     seen.age(age);
     let options = Options { transfers: 16, ..options() };
     let report = load_from(&place(store), objects.to_vec(), &empty(), (options, Some(seen)), Arc::new(Unwatched)).await;
@@ -22,7 +22,7 @@ async fn load_ahead(store: &Store, objects: &[Object], age: Duration) -> (Report
 async fn what_was_seen_before_is_not_looked_at_again() {
     let (fake, store) = Fake::serve().await;
     let mut objects = some(2500);
-    // A first load: a look for the manifest, a list, the mark, the manifest; the mark is taken away.
+    // A first load: a look for the manifest and a list; the mark; a list of unfinished uploads; the manifest, and no mark.
     let (report, requests) = load_ahead(&store, &objects, Duration::ZERO).await;
     assert_eq!((report.sent, requests), (2500, 2500 + 6));
     assert_whole(&fake, &objects);
@@ -44,16 +44,43 @@ async fn a_look_that_became_old_is_taken_again() {
     let (fake, store) = Fake::serve().await;
     let objects = some(20);
     run(&store, &objects, options()).await.unwrap();
-    let old = ahead(&place(&store)).await.unwrap();
-    let mut fresh = ahead(&place(&store)).await.unwrap();
+    let mut old = ahead(&place(&store)).await;
+    let fresh = ahead(&place(&store)).await;
     fake.world.lock().unwrap().objects.remove("p/o/0003.jpg");
-    fresh.age(FRESH);
-    let watch = || Arc::new(Unwatched);
-    let report = load_from(&place(&store), objects.clone(), &empty(), (options(), Some(fresh)), watch()).await.unwrap();
-    assert_eq!(report.sent, 1, "it was looked for");
-    fake.world.lock().unwrap().objects.remove("p/o/0003.jpg");
-    let report = load_from(&place(&store), objects, &empty(), (options(), Some(old)), watch()).await.unwrap();
-    assert_eq!(report.sent, 0, "it was believed");
+    let from = async |seen| {
+        let given = (options(), Some(seen));
+        load_from(&place(&store), objects.clone(), &empty(), given, Arc::new(Unwatched)).await.unwrap().sent
+    };
+    assert_eq!(from(fresh).await, 0, "it was believed");
+    old.age(FRESH);
+    assert_eq!(from(old).await, 1, "it was looked for");
+}
+
+#[tokio::test]
+async fn what_is_to_be_deleted_is_looked_at_again() {
+    let (fake, store) = Fake::serve().await;
+    run(&store, &some(3), options()).await.unwrap();
+    fake.world.lock().unwrap().objects.insert("p/sub/one".into(), Kept::default());
+    let seen = ahead(&place(&store)).await;
+    // Another dataset shows itself below this one.
+    fake.world.lock().unwrap().objects.insert("p/sub/.anole/previous.json".into(), Kept::default());
+    let options = Options { delete_extra: true, ..options() };
+    let report = load_from(&place(&store), some(2), &empty(), (options, Some(seen)), Arc::new(Unwatched)).await;
+    assert_eq!(report.unwrap().deleted, 1);
+    assert!(fake.keys().contains(&"p/sub/one".to_owned()) && !fake.keys().contains(&"p/o/0002.jpg".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_bucket_is_said_once_and_with_what_to_do() {
+    let (_fake, store) = Fake::serve().await;
+    let place = Place { store: store.clone(), bucket: "nowhere".into(), prefix: "p".into() };
+    let seen = ahead(&place).await;
+    let asked = store.request_count();
+    let load = load_from(&place, some(2), &empty(), (options(), Some(seen)), Arc::new(Unwatched)).await;
+    assert!(load.unwrap_err().hint().is_some_and(|hint| hint.contains("has no bucket `nowhere`")));
+    assert_eq!(store.request_count(), asked, "it is known already");
+    let load = super::load(&place, &some(2), &empty(), options(), Arc::new(Unwatched)).await;
+    assert!(load.unwrap_err().hint().is_some_and(|hint| hint.contains("has no bucket `nowhere`")));
 }
 
 #[tokio::test]
