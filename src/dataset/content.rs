@@ -255,15 +255,6 @@ impl Content {
         })
     }
 
-    /// The same without what lasts: by what a digest is remembered, and whether it may be.
-    pub(super) fn known_by(&self) -> io::Result<Option<(String, bool)>> {
-        if let Self::File(file) = self {
-            let stat = file.stat()?;
-            return Ok(Some((stat.text(&file.path), stat.settled)));
-        }
-        Ok(self.identity()?.map(|identity| (identity.text, identity.settled)))
-    }
-
     /// Whether a file of this machine still is what it was when it was looked at; other content is by itself.
     pub(super) fn is_as_seen(&self) -> bool {
         let Self::File(file) = self else { return true };
@@ -271,10 +262,10 @@ impl Content {
         file.seen.is_none_or(|seen| now.is_ok_and(|now| now == seen.text(&file.path)))
     }
 
-    /// What lasts of a file of this machine; nothing of other content.
-    pub(super) fn file_lasting(&self) -> io::Result<Option<String>> {
-        let Self::File(file) = self else { return Ok(None) };
-        Ok(Some(file.stat()?.lasting(&file.path)))
+    /// What lasts of a file of this machine that was looked at.
+    pub(super) fn seen_lasting(&self) -> Option<String> {
+        let Self::File(file) = self else { return None };
+        Some(file.seen?.lasting(&file.path))
     }
 }
 

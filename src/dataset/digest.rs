@@ -4,8 +4,8 @@
 //! file of lines beside the staging folder's data: what identified a content (path, length, times, inode), and its digest.
 //!
 //! Invariants: a remembered digest is used only for a content whose identity is the same to the byte; a content whose
-//! file was touched within seconds before it was looked at, or since, is not remembered, for a second change may not show. A line that was cut by
-//! a crash is passed over. The cache can be removed at any time.
+//! file was touched within seconds before it was looked at, or since, is not remembered, for a second change may not show.
+//! A line that was cut by a crash is passed over. The cache can be removed at any time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -119,7 +119,7 @@ impl From<Sha256> for String {
 #[derive(Debug)]
 pub struct Digests {
     path: PathBuf,
-    /// Read when the first digest is asked for.
+    /// Read when the first digest is asked for: the folder is this run's by then, and has what the run before remembers.
     known: Mutex<Option<Known>>,
 }
 
@@ -165,7 +165,8 @@ impl Digests {
         }
         let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
         // Of before the content is read: one that changed meanwhile is not remembered.
-        let named = content.known_by().map_err(failed)?.map(|(text, settled)| (name_of(&text, size), settled));
+        let identity = content.identity().map_err(failed)?;
+        let named = identity.map(|identity| (name_of(&identity.text, size), identity.settled));
         if let Some((key, _)) = named
             && let Some(known) = self.recall(key)
         {

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use ring::digest::Context;
 use serde_json::json;
 use url::Url;
 
@@ -192,7 +191,7 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
         return Ok(Some(of_folder(&folder)?.1));
     }
     let meta = std::fs::metadata(&path).map_err(|error| DatasetError::file(&path, error))?;
-    Ok(Some(of_file(&file_identity(&path, &meta).lasting)))
+    Ok(Some(of_files([("", file_identity(&path, &meta).lasting)])))
 }
 
 /// The files of a folder, and its fingerprint: each of them is looked at once.
@@ -201,29 +200,20 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
 /// As [`walk`].
 pub(super) fn of_folder(folder: &Path) -> Result<(Vec<Entry>, Sha256), DatasetError> {
     let found = walk(folder, Links::Followed)?;
-    let mut all = start_of_files();
-    for entry in &found {
-        let lasting = entry.content.file_lasting().map_err(|error| DatasetError::file(folder, error))?;
-        add_file(&mut all, &entry.key, &lasting.unwrap_or_default());
-    }
-    Ok((found, Sha256::finish(all)))
+    // A walk looks at every file that it finds.
+    let seen = |entry: &Entry| entry.content.seen_lasting().unwrap_or_default();
+    let fingerprint = of_files(found.iter().map(|entry| (entry.key.as_str(), seen(entry))));
+    Ok((found, fingerprint))
 }
 
-/// The fingerprint of one file.
-fn of_file(lasting: &str) -> Sha256 {
-    let mut all = start_of_files();
-    add_file(&mut all, "", lasting);
+fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, String)>) -> Sha256 {
+    let mut all = super::digest::start(b"files 1\0");
+    for (key, lasting) in files {
+        for text in [key, "\0", &lasting, "\0"] {
+            all.update(text.as_bytes());
+        }
+    }
     Sha256::finish(all)
-}
-
-fn start_of_files() -> Context {
-    super::digest::start(b"files 1\0")
-}
-
-fn add_file(all: &mut Context, key: &str, lasting: &str) {
-    for text in [key, "\0", lasting, "\0"] {
-        all.update(text.as_bytes());
-    }
 }
 
 fn at_path(path: &Path) -> Result<Gathered, DatasetError> {

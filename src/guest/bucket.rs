@@ -19,7 +19,7 @@ use crate::ssh::{End, Ended};
 const MOUNT: &str = include_str!("bucket_mount.sh");
 /// Ends once what the service runs has mounted the folder, or has ended itself.
 const MOUNTED: &str = "until mountpoint -q \"$0\"; do kill -0 \"$MAINPID\" || exit 1; sleep 0.2; done";
-/// Frees the folder of a mount whose tool died. What else somebody mounted there is left alone, and waited for to go.
+/// Frees the folder of a mount whose tool died, or was stopped while somebody was in it. What else somebody mounted there is left alone, and waited for to go.
 const FREE: &str = "kind=; while read -r _ at is _; do [ \"$at\" != \"$1\" ] || kind=$is; done </proc/self/mounts; case $kind in \
                     '') ;; fuse|fuse.*) umount -l \"$0\" ;; *) echo \"$kind is mounted at $0\" >&2; exit 1 ;; esac";
 const UNMOUNT: &str = concat!(include_str!("users.sh"), include_str!("bucket_unmount.sh"));
@@ -135,14 +135,14 @@ impl Bucket<'_> {
             }
         };
         let service = self.service;
-        let before = line(&["sh", "-c", FREE, self.path, &listed(self.path)].map(str::to_owned));
+        let free = line(&["sh", "-c", FREE, self.path, &listed(self.path)].map(str::to_owned));
         let title = format!("Bucket {} ({})", self.bucket, self.label).replace('%', "%%");
         format!(
             "[Unit]\nDescription={title}\nWants=network-online.target\nAfter=network-online.target\n\
              StartLimitIntervalSec=0\n\n\
              [Service]\nType={kind}\nUser=@user@\nCacheDirectory={service}\n{environment}\
-             ExecStartPre=+/usr/bin/env {before}\nExecStart=/usr/bin/env {}\n{after}Restart=on-failure\n\
-             RestartSec=5\nTimeoutStopSec=300\n\n\
+             ExecStartPre=+/usr/bin/env {free}\nExecStart=/usr/bin/env {}\n{after}ExecStopPost=-+/usr/bin/env {free}\n\
+             Restart=on-failure\nRestartSec=5\nTimeoutStopSec=300\n\n\
              [Install]\nWantedBy=multi-user.target",
             line(&words)
         )
@@ -313,6 +313,7 @@ mod tests {
         CacheDirectory=anole-bucket-lab-food11
         ExecStartPre=+/usr/bin/env "sh" "-c" "kind=; while read -r _ at is _; do [ \"$$at\" != \"$$1\" ] || kind=$$is; done </proc/self/mounts; case $$kind in '') ;; fuse|fuse.*) umount -l \"$$0\" ;; *) echo \"$$kind is mounted at $$0\" >&2; exit 1 ;; esac" "/mnt/100%% \"mine\"" "/mnt/100%%\\040\"mine\""
         ExecStart=/usr/bin/env …
+        ExecStopPost=-+/usr/bin/env "sh" "-c" "kind=; while read -r _ at is _; do [ \"$$at\" != \"$$1\" ] || kind=$$is; done </proc/self/mounts; case $$kind in '') ;; fuse|fuse.*) umount -l \"$$0\" ;; *) echo \"$$kind is mounted at $$0\" >&2; exit 1 ;; esac" "/mnt/100%% \"mine\"" "/mnt/100%%\\040\"mine\""
         Restart=on-failure
         RestartSec=5
         TimeoutStopSec=300

@@ -76,11 +76,15 @@ fn a_bucket_is_read_written_and_let_go() {
     lab.env.apply("spec.yaml");
     assert_eq!(lab.ssh("one", "wc -c </mnt/object/class_00/0_0.jpg"), "100000");
 
-    // What somebody else mounted there meanwhile is left alone; the service comes once that is gone.
+    // Stopped while somebody is in it, it leaves no dead mount.
     let service = "anole-bucket-lab-lake";
-    // rclone that is stopped the moment after a read may find its folder in use, and leaves a dead mount.
-    let let_go = format!("systemctl stop {service}; ! findmnt /mnt/object >/dev/null || umount -l /mnt/object");
-    lab.root("one", &format!("{let_go}; mount -t tmpfs none /mnt/object; systemctl start {service} || true"));
+    lab.ssh("one", "cd /mnt/object; setsid sleep 3000 >/dev/null 2>&1 </dev/null &");
+    let stopped =
+        format!("systemctl stop {service}; pgrep -xc sleep; findmnt /mnt/object || echo free; pkill -x sleep");
+    assert_eq!(lab.root("one", &stopped), "1\nfree");
+
+    // What somebody else mounted there meanwhile is left alone; the service comes once that is gone.
+    lab.root("one", &format!("mount -t tmpfs none /mnt/object; systemctl start {service} || true"));
     assert_eq!(lab.root("one", "findmnt -no FSTYPE /mnt/object"), "tmpfs");
     lab.root("one", "umount /mnt/object");
     lab.wait("the bucket again", || lab.tries("one", "cat /mnt/object/class_00/0_0.jpg").status.success());

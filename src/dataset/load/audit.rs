@@ -1,7 +1,7 @@
 //! What a bucket shows of a dataset that was loaded: whether its manifest is there, and its objects as the manifest says.
 //!
-//! In: a place. Out: an [`Audit`], in one list, one read, and a look at each large object of which the list says too little; with [`Reading::Back`] every byte is read as well. Nothing is
-//! changed. The same place, without the objects of the dataset, by [`unload`]: nothing else below the prefix goes.
+//! In: a place. Out: an [`Audit`], in one list, one read, and a look at each large object of which the list says too little;
+//! with [`Reading::Back`] every byte is read as well. Nothing is changed. The same place, without the objects of the dataset, by [`unload`]: nothing else below the prefix goes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -77,7 +77,7 @@ pub(super) async fn audit_with(place: &Place, reading: Reading, options: Options
     let keys: Vec<&str> = listed.iter().map(|one| one.key.as_str()).collect();
     let mut seen = loader.listed(&keys).await?;
     seen.complete = audit.manifest.is_some();
-    seen.last = audit.manifest.clone();
+    seen.last = audit.manifest.take();
     audit.interrupted = seen.previous;
 
     let decided = decide::decide(&wanted, &seen, &loader.prefix, loader.options.threshold);
@@ -88,6 +88,7 @@ pub(super) async fn audit_with(place: &Place, reading: Reading, options: Options
     });
     let verdicts: Vec<Verdict> = verdicts.collect();
     audit.extra = decided.extra.len() as u64;
+    audit.manifest = seen.last.take();
     let unlisted: Vec<bool> = verdicts.iter().map(|verdict| *verdict == Verdict::Missing).collect();
     let (kept, others) = loader.check(&wanted, &seen, verdicts).await?;
     audit.missing = others.iter().filter(|at| unlisted[**at]).count() as u64;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::send::joined;
-use super::{LoadError, Loader, MANIFEST, Manifest, Object, Options, PREVIOUS, Place, Unwatched};
+use super::{FOLDER, LoadError, Loader, MANIFEST, Manifest, Object, Options, PREVIOUS, Place, Unwatched};
 use crate::object::{Entry, Keys, ObjectError};
 
 /// How many objects S3 lists at a time.
@@ -25,9 +25,6 @@ const SIDE_BY_SIDE: usize = 8;
 
 /// The largest manifest that is read: some millions of objects.
 const LARGEST: u64 = 1 << 30;
-
-/// What is in the key of another dataset's own objects.
-const INSIDE: &str = "/.anole/";
 
 /// How long a look counts that was begun ahead, from its end.
 pub(super) const FRESH: Duration = Duration::from_secs(10);
@@ -88,10 +85,11 @@ impl Seen {
         for entry in entries {
             let Some(below) = entry.key.strip_prefix(prefix).map(str::to_owned) else { continue };
             self.previous |= below == PREVIOUS;
-            if let Some(at) = below.find(INSIDE) {
-                self.others.insert(below[..=at].to_owned());
+            let mut folders = below.match_indices(FOLDER).map(|(at, _)| &below[..at]);
+            if let Some(other) = folders.find(|before| before.ends_with('/')) {
+                self.others.insert(other.to_owned());
             }
-            if !below.starts_with(super::FOLDER) {
+            if !below.starts_with(FOLDER) {
                 self.objects.insert(below, entry);
             }
         }

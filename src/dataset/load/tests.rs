@@ -215,6 +215,25 @@ async fn a_first_load_shows_that_it_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_says_another_source_is_written_anew() {
+    let (fake, store) = Fake::serve().await;
+    let place = Place { store: store.clone(), bucket: "b".into(), prefix: "p".into() };
+    run(&store, &some(3), options()).await.unwrap();
+    let written = async |of: &Manifest| {
+        fake.log();
+        let report = load(&place, &some(3), of, options(), Arc::new(Unwatched)).await.unwrap();
+        (report.sent, fake.log().contains(&"PUT p/.anole/manifest.json".to_owned()))
+    };
+    assert_eq!(written(&empty()).await, (0, false));
+    let mut other = empty();
+    other.source[0].what = "elsewhere".into();
+    assert_eq!(written(&other).await, (0, true));
+    let kept = fake.world.lock().unwrap().objects["p/.anole/manifest.json"].content.clone();
+    let manifest = Manifest::parse(&kept).unwrap();
+    assert_eq!((manifest.source, manifest.objects.len()), (other.source, 3));
+}
+
+#[tokio::test]
 async fn a_large_object_that_no_list_has_yet_is_not_sent_again() {
     let (fake, store) = Fake::serve().await;
     let objects = [large("one", 3, 1), wanted("small", vec![1])];
@@ -223,7 +242,7 @@ async fn a_large_object_that_no_list_has_yet_is_not_sent_again() {
     assert_eq!(
         fake.log().iter().filter(|line| *line == "HEAD p/one").count(),
         1,
-        "a first load has nothing to look at"
+        "once it was made: a first load has nothing to look at before"
     );
     fake.world.lock().unwrap().unlisted.insert("p/one".to_owned());
     assert_eq!(run(&store, &objects, options()).await.unwrap().sent, 0);

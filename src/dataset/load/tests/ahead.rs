@@ -9,10 +9,9 @@ fn place(store: &Store) -> Place {
 }
 
 /// A load with a look that was begun before, and how many requests both took.
-async fn load_ahead(store: &Store, objects: &[Object], age: Duration) -> (Report, u64) {
+async fn load_ahead(store: &Store, objects: &[Object]) -> (Report, u64) {
     let before = store.request_count();
-    let mut seen = ahead(&place(store)).await;
-    seen.age(age);
+    let seen = ahead(&place(store)).await;
     let options = Options { transfers: 16, ..options() };
     let report = load_from(&place(store), objects.to_vec(), &empty(), (options, Some(seen)), Arc::new(Unwatched)).await;
     (report.unwrap(), store.request_count() - before)
@@ -23,16 +22,16 @@ async fn what_was_seen_before_is_not_looked_at_again() {
     let (fake, store) = Fake::serve().await;
     let mut objects = some(2500);
     // A first load: a look for the manifest and a list; the mark; a list of unfinished uploads; the manifest, and no mark.
-    let (report, requests) = load_ahead(&store, &objects, Duration::ZERO).await;
+    let (report, requests) = load_ahead(&store, &objects).await;
     assert_eq!((report.sent, requests), (2500, 2500 + 6));
     assert_whole(&fake, &objects);
     // Three pages, of which the last two are cut where the manifest says.
-    let (report, requests) = load_ahead(&store, &objects, Duration::ZERO).await;
+    let (report, requests) = load_ahead(&store, &objects).await;
     assert_eq!((report.sent, requests), (0, 1 + 3));
     objects[7] = wanted(&objects[7].key.clone(), b"another".to_vec());
     objects.push(wanted("o/more.jpg", b"more".to_vec()));
     objects.remove(2000);
-    let (report, _) = load_ahead(&store, &objects, Duration::ZERO).await;
+    let (report, _) = load_ahead(&store, &objects).await;
     assert_eq!(report.sent, 2);
     assert!(fake.keys().contains(&"p/o/2000.jpg".to_owned()));
     let manifest = fake.world.lock().unwrap().objects["p/.anole/manifest.json"].content.clone();
@@ -96,7 +95,7 @@ async fn an_interrupted_first_load_of_many_is_carried_on() {
     }
     assert!(there > 1000, "{there}");
     // More than a page, and no manifest says where the next begins.
-    let (report, _) = load_ahead(&store, &objects, Duration::ZERO).await;
+    let (report, _) = load_ahead(&store, &objects).await;
     assert_eq!(report.sent, 1700 - (there as u64 - 1));
     assert_whole(&fake, &objects);
 }
