@@ -6,6 +6,7 @@
 //!   So content that changed since it was listed is never taken for what was listed.
 //! - Reading again gives the same bytes.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -117,8 +118,8 @@ pub(super) struct Stat {
 pub struct Archive {
     pub(super) path: PathBuf,
     pub(super) file: File,
-    /// Says which file it was when it was opened.
-    pub(super) identity: Identity,
+    /// What was seen of it when it was opened.
+    seen: Stat,
 }
 
 /// Where a member is in its archive.
@@ -135,20 +136,20 @@ pub struct Member {
 /// What says that content is still the same without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// All that is known of it: two contents with the same text are the same to the byte. A second name of a file, made or
-    /// removed, makes it another one.
+    /// Where it is, and what is known of it.
     pub(super) text: String,
-    /// What stays as long as nobody writes: it may be kept for later runs.
-    pub(super) lasting: String,
     /// Whether a later change is sure to show in the text.
     pub(super) settled: bool,
 }
 
-impl Identity {
-    /// Of what shows every change in one text.
-    pub(super) fn sure(text: String) -> Self {
-        Self { lasting: text.clone(), text, settled: true }
-    }
+/// How much an [`Identity`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// All that is known: two contents with the same text are the same to the byte. A second name of a file, made or removed,
+    /// makes it another one.
+    All,
+    /// What stays as long as nobody writes: it may be kept for later runs.
+    Lasting,
 }
 
 impl Entry {
@@ -241,31 +242,35 @@ impl Content {
     }
 
     /// What says that it is the same as before; `None` where only its bytes say so.
-    pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
+    pub(super) fn identity(&self, detail: Detail) -> io::Result<Option<Identity>> {
+        let sure = |text| Some(Identity { text, settled: true });
         Ok(match self {
-            Self::File(file) => Some(file.stat()?.identity(&file.path)),
-            Self::Member(archive, member) => {
-                let of = |archive: &str| format!("{archive}\0{}\0{}", member.offset, member.packed);
-                let (text, lasting) = (of(&archive.identity.text), of(&archive.identity.lasting));
-                Some(Identity { text, lasting, settled: true })
+            Self::File(file) => {
+                let seen = file.stat()?;
+                Some(Identity { text: seen.text(&file.path, detail), settled: seen.settled })
             }
-            Self::Shard(shard) => shard.identity()?,
-            Self::Bytes(bytes) => Some(Identity::sure(format!("bytes\0{}", Sha256::of(bytes)))),
-            Self::Other(other) => other.identity().map(Identity::sure),
+            Self::Member(archive, member) => {
+                let archive = archive.seen.text(&archive.path, detail);
+                sure(format!("{archive}\0{}\0{}", member.offset, member.packed))
+            }
+            Self::Shard(shard) => shard.identity(detail)?,
+            Self::Bytes(bytes) => sure(format!("bytes\0{}", Sha256::of(bytes))),
+            Self::Other(other) => other.identity().and_then(sure),
         })
     }
 
     /// Whether a file of this machine still is what it was when it was looked at; other content is by itself.
     pub(super) fn is_as_seen(&self) -> bool {
         let Self::File(file) = self else { return true };
-        let now = std::fs::metadata(&file.path).map(|meta| Stat::of(&meta).text(&file.path));
-        file.seen.is_none_or(|seen| now.is_ok_and(|now| now == seen.text(&file.path)))
+        let now = std::fs::metadata(&file.path).map(|meta| Stat::of(&meta));
+        let text = |stat: Stat| stat.text(&file.path, Detail::All);
+        file.seen.is_none_or(|seen| now.is_ok_and(|now| text(now) == text(seen)))
     }
 
     /// What lasts of a file of this machine that was looked at.
     pub(super) fn seen_lasting(&self) -> Option<String> {
         let Self::File(file) = self else { return None };
-        Some(file.seen?.lasting(&file.path))
+        Some(file.seen?.text(&file.path, Detail::Lasting))
     }
 }
 
@@ -275,9 +280,9 @@ impl std::fmt::Debug for Content {
     }
 }
 
-/// The identity of a file that is there: see [`Stat`].
-pub(super) fn file_identity(path: &Path, meta: &std::fs::Metadata) -> Identity {
-    Stat::of(meta).identity(path)
+/// What lasts of a file that is there: see [`Stat`].
+pub(super) fn lasting(path: &Path, meta: &std::fs::Metadata) -> String {
+    Stat::of(meta).text(path, Detail::Lasting)
 }
 
 /// A file is known again by path, length, times and inode. The change time cannot be set back by a program; but a second
@@ -296,36 +301,30 @@ impl Stat {
         }
     }
 
-    fn identity(&self, path: &Path) -> Identity {
-        Identity { text: self.text(path), lasting: self.lasting(path), settled: self.settled }
-    }
-
-    fn text(&self, path: &Path) -> String {
+    fn text(&self, path: &Path, detail: Detail) -> String {
         let Self { size, modified, changed, device, inode, .. } = self;
-        let times = format_args!("({}, {}, {}, {})", modified.0, modified.1, changed.0, changed.1);
-        written(path, format_args!("{size}\0{times}\0{device}\0{inode}"))
+        // In one piece of memory: there may be millions.
+        let mut text = String::with_capacity(path.as_os_str().len() + 160);
+        text.push_str("file\0");
+        text.push_str(&path.to_string_lossy());
+        // A string takes everything.
+        let _ = match detail {
+            Detail::All => {
+                let times = format_args!("({}, {}, {}, {})", modified.0, modified.1, changed.0, changed.1);
+                write!(text, "\0{size}\0{times}\0{device}\0{inode}")
+            }
+            Detail::Lasting => write!(text, "\0{size}\0({}, {})\0{inode}", modified.0, modified.1),
+        };
+        text
     }
-
-    fn lasting(&self, path: &Path) -> String {
-        let Self { size, modified, inode, .. } = self;
-        written(path, format_args!("{size}\0({}, {})\0{inode}", modified.0, modified.1))
-    }
-}
-
-/// What identifies a file, in one piece of memory.
-fn written(path: &Path, rest: std::fmt::Arguments<'_>) -> String {
-    let mut text = String::with_capacity(path.as_os_str().len() + 160);
-    // A string takes everything.
-    let _ = std::fmt::Write::write_fmt(&mut text, format_args!("file\0{}\0{rest}", path.display()));
-    text
 }
 
 impl Archive {
     /// Opens an archive.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let identity = file_identity(path, &file.metadata()?);
-        Ok(Self { path: path.to_owned(), file, identity })
+        let seen = Stat::of(&file.metadata()?);
+        Ok(Self { path: path.to_owned(), file, seen })
     }
 }
 
@@ -442,30 +441,31 @@ mod tests {
     #[test]
     fn a_file_written_just_now_is_not_yet_settled() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let of = |path: &Path| Content::file(path).identity().unwrap().unwrap();
-        let before = of(file.path());
+        let of = |detail| Content::file(file.path()).identity(detail).unwrap().unwrap();
+        let before = of(Detail::All);
         assert!(!before.settled);
         std::fs::write(file.path(), "more").unwrap();
-        assert_ne!(before.text, of(file.path()).text);
+        assert_ne!(before, of(Detail::All));
         // A second name is no change of what is in it.
-        let (folder, before) = (tempfile::tempdir().unwrap(), of(file.path()));
+        let (folder, all, lasting) = (tempfile::tempdir().unwrap(), of(Detail::All), of(Detail::Lasting));
         std::thread::sleep(Duration::from_millis(20));
         std::fs::hard_link(file.path(), folder.path().join("second")).unwrap();
-        let after = of(file.path());
-        assert_eq!(before.lasting, after.lasting);
-        assert_ne!(before.text, after.text);
-        assert!(Content::file(Path::new("/nothing/here")).identity().is_err());
+        assert_eq!(of(Detail::Lasting), lasting);
+        assert_ne!(of(Detail::All), all);
+        assert!(Content::file(Path::new("/nothing/here")).identity(Detail::All).is_err());
     }
 
     #[test]
     fn what_identifies_a_file_stays_the_same_from_version_to_version() {
         let (modified, changed) = ((1_700_000_000, 5), (1_700_000_001, 6));
         let stat = Stat { size: 70_000, modified, changed, device: 64_768, inode: 42, settled: true };
-        let identity = stat.identity(Path::new("/data/größe.jpg"));
-        let parts = |text: &str| text.split('\0').map(str::to_owned).collect::<Vec<_>>();
+        let parts = |detail| {
+            let text = stat.text(Path::new("/data/größe.jpg"), detail);
+            text.split('\0').map(str::to_owned).collect::<Vec<_>>()
+        };
         let times = "(1700000000, 5, 1700000001, 6)";
-        assert_eq!(parts(&identity.text), ["file", "/data/größe.jpg", "70000", times, "64768", "42"]);
-        assert_eq!(parts(&identity.lasting), ["file", "/data/größe.jpg", "70000", "(1700000000, 5)", "42"]);
+        assert_eq!(parts(Detail::All), ["file", "/data/größe.jpg", "70000", times, "64768", "42"]);
+        assert_eq!(parts(Detail::Lasting), ["file", "/data/größe.jpg", "70000", "(1700000000, 5)", "42"]);
     }
 
     #[test]

@@ -17,9 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use ring::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::content::{Content, Entry, Object};
+use super::content::{Content, Detail, Entry, Object};
 use super::{DatasetError, ErrorKind, Progress, Watch};
 use crate::hex;
 
@@ -29,16 +30,17 @@ const BLOCK: usize = 128 << 10;
 const MOST_WORKERS: usize = 8;
 /// How many do where contents come from elsewhere: they wait more than they work.
 const WAITING_WORKERS: usize = 16;
+/// How many turns each thread has at least, so that all end together.
+const TURNS: usize = 32;
 /// How many digests a thread takes at a turn, at most.
-const STRETCH: usize = 32;
+const STRETCH: usize = 256;
 /// How long a line of the cache is.
 const LINE: usize = 100;
 /// How many new lines are written at once.
 const BATCH: usize = 256;
 
 /// A SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
 
 impl From<[u8; 32]> for Sha256 {
@@ -96,22 +98,33 @@ impl FromStr for Sha256 {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = hex::decode(text).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        bytes.map(Self).ok_or_else(|| "a SHA-256 is 64 hexadecimal digits".to_owned())
+        hex::array(text).map(Self).ok_or_else(|| "a SHA-256 is 64 hexadecimal digits".to_owned())
     }
 }
 
-impl TryFrom<String> for Sha256 {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<Sha256> for String {
-    fn from(sha256: Sha256) -> Self {
-        sha256.to_string()
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Sha256;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a SHA-256")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Sha256, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -123,20 +136,40 @@ pub struct Digests {
     known: Mutex<Option<Known>>,
 }
 
+/// What identified a content, as half of its own SHA-256.
+type Name = [u8; 16];
+
 #[derive(Debug, Default)]
 struct Known {
-    digests: HashMap<[u8; 16], Sha256>,
-    /// Those that this run used or took.
-    used: HashMap<[u8; 16], Sha256>,
-    unwritten: Vec<[u8; 16]>,
+    digests: HashMap<Name, Remembered>,
+    /// How many of them this run used or took.
+    used: usize,
+    unwritten: Vec<Name>,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    sha256: Sha256,
+    used: bool,
 }
 
 impl Known {
     fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let mut digests = HashMap::with_capacity(text.len() / LINE);
-        digests.extend(text.lines().filter_map(parse_line));
+        let lines = text.lines().filter_map(parse_line);
+        digests.extend(lines.map(|(name, sha256)| (name, Remembered { sha256, used: false })));
         Self { digests, ..Self::default() }
+    }
+
+    fn use_of(&mut self, name: &Name) -> Option<Sha256> {
+        let remembered = self.digests.get_mut(name)?;
+        self.used += usize::from(!std::mem::replace(&mut remembered.used, true));
+        Some(remembered.sha256)
+    }
+
+    fn lines<'a>(&self, names: impl Iterator<Item = &'a Name>) -> String {
+        names.filter_map(|name| Some(line(name, &self.digests.get(name)?.sha256))).collect()
     }
 }
 
@@ -165,36 +198,28 @@ impl Digests {
         }
         let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
         // Of before the content is read: one that changed meanwhile is not remembered.
-        let identity = content.identity().map_err(failed)?;
+        let identity = content.identity(Detail::All).map_err(failed)?;
         let named = identity.map(|identity| (name_of(&identity.text, size), identity.settled));
-        if let Some((key, _)) = named
-            && let Some(known) = self.recall(key)
+        if let Some((name, _)) = named
+            && let Some(known) = self.known(|known| known.use_of(&name))
         {
             watch.tell(Progress::Bytes(size));
             return Ok(known);
         }
         let sha256 = digest_of(content, size, watch)?;
-        if let Some((key, true)) = named
+        if let Some((name, true)) = named
             && content.is_as_seen()
         {
-            self.remember(key, sha256);
+            self.remember(name, sha256);
         }
         Ok(sha256)
     }
 
-    fn recall(&self, key: [u8; 16]) -> Option<Sha256> {
+    fn remember(&self, name: Name, sha256: Sha256) {
         self.known(|known| {
-            let sha256 = known.digests.get(&key).copied()?;
-            known.used.insert(key, sha256);
-            Some(sha256)
-        })
-    }
-
-    fn remember(&self, key: [u8; 16], sha256: Sha256) {
-        self.known(|known| {
-            known.digests.insert(key, sha256);
-            known.used.insert(key, sha256);
-            known.unwritten.push(key);
+            let before = known.digests.insert(name, Remembered { sha256, used: true });
+            known.used += usize::from(before.is_none_or(|before| !before.used));
+            known.unwritten.push(name);
             if known.unwritten.len() >= BATCH {
                 self.append(known);
             }
@@ -203,8 +228,8 @@ impl Digests {
 
     /// Writes what is not written yet. A cache that cannot be written is no failure: the next run takes longer.
     fn append(&self, known: &mut Known) {
-        let keys = std::mem::take(&mut known.unwritten);
-        let lines: String = keys.iter().filter_map(|key| Some(line(key, known.digests.get(key)?))).collect();
+        let names = std::mem::take(&mut known.unwritten);
+        let lines = known.lines(names.iter());
         let written = OpenOptions::new().create(true).append(true).open(&self.path);
         if let Err(error) = written.and_then(|mut file| file.write_all(lines.as_bytes())) {
             tracing::warn!("digests are not remembered: {}: {error}", self.path.display());
@@ -220,10 +245,11 @@ impl Digests {
         if !known.unwritten.is_empty() {
             self.append(known);
         }
-        if !whole || known.digests.len() <= 2 * known.used.len() + BATCH {
+        if !whole || known.digests.len() <= 2 * known.used + BATCH {
             return;
         }
-        let lines: String = known.used.iter().map(|(key, sha256)| line(key, sha256)).collect();
+        known.digests.retain(|_, remembered| remembered.used);
+        let lines = known.lines(known.digests.keys());
         let fresh = self.path.with_extension("new");
         let written = File::create(&fresh).and_then(|mut file| file.write_all(lines.as_bytes()));
         if let Err(error) = written.and_then(|()| std::fs::rename(&fresh, &self.path)) {
@@ -232,21 +258,23 @@ impl Digests {
     }
 }
 
-fn name_of(identity: &str, size: u64) -> [u8; 16] {
-    let whole = Sha256::of(format!("{size}\0{identity}").as_bytes());
+fn name_of(identity: &str, size: u64) -> Name {
+    let mut whole = start(size.to_string().as_bytes());
+    whole.update(b"\0");
+    whole.update(identity.as_bytes());
     let mut half = [0; 16];
-    half.copy_from_slice(&whole.0[..16]);
+    half.copy_from_slice(&Sha256::finish(whole).0[..16]);
     half
 }
 
-fn line(key: &[u8; 16], sha256: &Sha256) -> String {
-    format!("{} {sha256} .\n", hex::encode(key))
+fn line(name: &Name, sha256: &Sha256) -> String {
+    format!("{} {sha256} .\n", hex::encode(name))
 }
 
 /// The mark at a line's end tells a whole line from a cut one.
-fn parse_line(line: &str) -> Option<([u8; 16], Sha256)> {
-    let (key, sha256) = line.strip_suffix(" .")?.split_once(' ')?;
-    Some((hex::decode(key)?.try_into().ok()?, sha256.parse().ok()?))
+fn parse_line(line: &str) -> Option<(Name, Sha256)> {
+    let (name, sha256) = line.strip_suffix(" .")?.split_once(' ')?;
+    Some((hex::array(name)?, hex::array(sha256).map(Sha256)?))
 }
 
 /// Reads a content whole.
@@ -273,8 +301,11 @@ pub(super) fn digest_of(content: &Content, size: u64, watch: &dyn Watch) -> Resu
 
 /// Entries that become objects, in their order, while threads take the digests ahead. Dropping it ends the threads.
 pub struct Objects {
-    results: mpsc::Receiver<Vec<(usize, Result<Object, DatasetError>)>>,
-    early: BTreeMap<usize, Result<Object, DatasetError>>,
+    /// Stretches of them, each with the place of its first.
+    results: mpsc::Receiver<(usize, Vec<Result<Object, DatasetError>>)>,
+    early: BTreeMap<usize, Vec<Result<Object, DatasetError>>>,
+    /// The stretch that is given out.
+    current: std::vec::IntoIter<Result<Object, DatasetError>>,
     next: usize,
     count: usize,
     /// Whether all that came so far are objects.
@@ -293,24 +324,24 @@ impl Objects {
             false => cores.min(MOST_WORKERS),
         };
         // Digests that are remembered come so fast that a turn for each costs more than they do.
-        let stretch = (entries.len() / (workers * STRETCH)).clamp(1, STRETCH);
+        let stretch = (entries.len() / (workers * TURNS)).clamp(1, STRETCH);
         for _ in 0..workers.min(entries.len()) {
             let (entries, digests, watch) = (Arc::clone(&entries), Arc::clone(&digests), Arc::clone(&watch));
             let (turn, given_up, sender) = (Arc::clone(&turn), Arc::clone(&given_up), sender.clone());
             std::thread::spawn(move || {
                 while !given_up.load(Ordering::Relaxed) {
                     let from = turn.fetch_add(stretch, Ordering::Relaxed);
-                    let some = entries.iter().enumerate().skip(from).take(stretch);
+                    let some = entries.iter().skip(from).take(stretch);
                     let wanted = some.take_while(|_| !given_up.load(Ordering::Relaxed));
-                    let taken: Vec<_> =
-                        wanted.map(|(at, entry)| (at, object(entry, &digests, watch.as_ref()))).collect();
-                    if taken.is_empty() || sender.send(taken).is_err() {
+                    let taken: Vec<_> = wanted.map(|entry| object(entry, &digests, watch.as_ref())).collect();
+                    if taken.is_empty() || sender.send((from, taken)).is_err() {
                         return;
                     }
                 }
             });
         }
-        Self { results, early: BTreeMap::new(), next: 0, count: entries.len(), whole: true, given_up, digests }
+        let (early, current, count) = (BTreeMap::new(), Vec::new().into_iter(), entries.len());
+        Self { results, early, current, next: 0, count, whole: true, given_up, digests }
     }
 }
 
@@ -325,13 +356,17 @@ impl Iterator for Objects {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.next < self.count {
-            if let Some(result) = self.early.remove(&self.next) {
+            if let Some(result) = self.current.next() {
                 self.next += 1;
                 self.whole &= result.is_ok();
                 return Some(result);
             }
+            if let Some(stretch) = self.early.remove(&self.next) {
+                self.current = stretch.into_iter();
+                continue;
+            }
             match self.results.recv() {
-                Ok(taken) => self.early.extend(taken),
+                Ok((from, stretch)) => drop(self.early.insert(from, stretch)),
                 // Every thread ended without having sent this one: one of them panicked.
                 Err(_) => {
                     (self.next, self.whole) = (self.count, false);

@@ -27,7 +27,7 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
 use url::Url;
 
-use super::content::{Content, Open as _, file_identity};
+use super::content::{Content, Open as _, lasting};
 use super::digest::{Sha256, start};
 use super::job::{Download, Limits, shown};
 use super::staging::{Staging, fits, write_whole};
@@ -146,7 +146,7 @@ pub async fn fetch(
 fn kept(folder: &Path, expected: Option<Sha256>) -> Option<Seen> {
     let seen: Seen = serde_json::from_slice(&std::fs::read(folder.join("seen.json")).ok()?).ok()?;
     let path = folder.join("content");
-    let same = file_identity(&path, &std::fs::metadata(&path).ok()?).lasting == seen.identity;
+    let same = lasting(&path, &std::fs::metadata(&path).ok()?) == seen.identity;
     (same && expected.is_none_or(|expected| expected == seen.sha256)).then_some(seen)
 }
 
@@ -197,7 +197,7 @@ fn keep(folder: &Path, sha256: Sha256, size: u64) -> Result<(), DatasetError> {
     let path = folder.join("content");
     let keep = || {
         std::fs::rename(folder.join("part"), &path)?;
-        let seen = Seen { sha256, size, identity: file_identity(&path, &std::fs::metadata(&path)?).lasting };
+        let seen = Seen { sha256, size, identity: lasting(&path, &std::fs::metadata(&path)?) };
         Ok(serde_json::to_vec(&seen)?)
     };
     write_whole(&folder.join("seen.json"), &keep().map_err(|error| DatasetError::file(&path, error))?)

@@ -30,7 +30,7 @@ pub(super) fn entry(raw: &[u8]) -> Result<Option<String>, String> {
     if parts.is_empty() {
         return Ok(None);
     }
-    check(&parts)?;
+    check(parts.iter().copied())?;
     Ok(Some(parts.join("/")))
 }
 
@@ -42,29 +42,28 @@ pub(super) fn key(key: &str) -> Result<(), String> {
     if key.is_empty() || key.starts_with('/') || key.ends_with('/') || key.contains("//") {
         return Err("it has an empty part".to_owned());
     }
-    let parts: Vec<&str> = key.split('/').collect();
-    if parts.contains(&".") {
+    let (parts, own) = (key.split('/'), super::manifest::FOLDER);
+    if parts.clone().any(|part| part == ".") {
         return Err("it has a part `.`".to_owned());
     }
     // In a folder below it would be the manifest of another dataset, within this one.
-    let (folders, own) = (&parts[..parts.len() - 1], super::manifest::FOLDER);
-    if parts[0] == own || folders.contains(&own) {
+    if key == own || parts.clone().rev().skip(1).any(|folder| folder == own) {
         return Err(format!("`{own}/` is kept for the manifest of a dataset"));
     }
-    check(&parts)
+    check(parts)
 }
 
-fn check(parts: &[&str]) -> Result<(), String> {
-    if parts.contains(&"..") {
+fn check<'a>(parts: impl Iterator<Item = &'a str> + Clone) -> Result<(), String> {
+    if parts.clone().any(|part| part == "..") {
         return Err("it leads out of its folder by `..`".to_owned());
     }
-    if parts.iter().any(|part| part.chars().any(char::is_control)) {
+    if parts.clone().any(|part| part.chars().any(char::is_control)) {
         return Err("its name holds control characters".to_owned());
     }
-    if parts.iter().any(|part| part.len() > LONGEST_PART) {
+    if parts.clone().any(|part| part.len() > LONGEST_PART) {
         return Err(format!("a part of its name is longer than {LONGEST_PART} bytes"));
     }
-    if parts.iter().map(|part| part.len() + 1).sum::<usize>() > LONGEST_KEY + 1 {
+    if parts.map(|part| part.len() + 1).sum::<usize>() > LONGEST_KEY + 1 {
         return Err(format!("its name is longer than {LONGEST_KEY} bytes"));
     }
     Ok(())

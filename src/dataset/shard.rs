@@ -7,7 +7,7 @@
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
-use super::content::{Entry, Identity, Reader};
+use super::content::{Detail, Entry, Identity, Reader};
 use super::digest::{self, Sha256};
 
 const BLOCK: u64 = 512;
@@ -67,18 +67,14 @@ impl Shard {
     }
 
     /// What its members are, by what identifies each of them.
-    pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
-        let (mut text, mut lasting) = (digest::start(b"shard 1\0"), digest::start(b"shard 1\0"));
-        let mut settled = true;
+    pub(super) fn identity(&self, detail: Detail) -> io::Result<Option<Identity>> {
+        let (mut all, mut settled) = (digest::start(b"shard 1\0"), true);
         for member in &self.members {
-            let Some(identity) = member.content.identity()? else { return Ok(None) };
+            let Some(identity) = member.content.identity(detail)? else { return Ok(None) };
             settled &= identity.settled;
-            for (all, of) in [(&mut text, identity.text), (&mut lasting, identity.lasting)] {
-                all.update(format!("{}\0{}\0{of}\0\0", member.key, member.size).as_bytes());
-            }
+            all.update(format!("{}\0{}\0{}\0\0", member.key, member.size, identity.text).as_bytes());
         }
-        let named = |all| format!("shard\0{}", Sha256::finish(all));
-        Ok(Some(Identity { text: named(text), lasting: named(lasting), settled }))
+        Ok(Some(Identity { text: format!("shard\0{}", Sha256::finish(all)), settled }))
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use url::Url;
 
 use super::bucket::{self, Stores};
-use super::content::{Entry, file_identity};
+use super::content::{Detail, Entry, lasting};
 use super::digest::Sha256;
 use super::download::{self, Patience};
 use super::job::{Another, Download, Job, Origin, Source};
@@ -191,7 +191,7 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
         return Ok(Some(of_folder(&folder)?.1));
     }
     let meta = std::fs::metadata(&path).map_err(|error| DatasetError::file(&path, error))?;
-    Ok(Some(of_files([("", file_identity(&path, &meta).lasting)])))
+    Ok(Some(of_files([("", lasting(&path, &meta))])))
 }
 
 /// The files of a folder, and its fingerprint: each of them is looked at once.
@@ -285,6 +285,9 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// # Errors
 /// That a file has not so many folders.
 pub(super) fn placed(source: &Source, entries: Vec<Entry>) -> Result<Vec<Entry>, DatasetError> {
+    if source.strip == 0 && source.into.is_none() {
+        return Ok(entries);
+    }
     let place = |mut entry: Entry| {
         let mut rest = entry.key.as_str();
         for _ in 0..source.strip {
@@ -311,10 +314,10 @@ pub(super) fn placed(source: &Source, entries: Vec<Entry>) -> Result<Vec<Entry>,
 pub(super) fn identity_of(entries: &[Entry]) -> Result<Option<Sha256>, DatasetError> {
     let mut all = super::digest::start(b"entries 1\0");
     for entry in entries {
-        let identity = entry.content.identity();
+        let identity = entry.content.identity(Detail::Lasting);
         let identity = identity.map_err(|error| DatasetError::io(ErrorKind::File, &entry.content.origin(), error))?;
         let Some(identity) = identity else { return Ok(None) };
-        let line = json!([entry.key, entry.size, identity.lasting]);
+        let line = json!([entry.key, entry.size, identity.text]);
         all.update(line.to_string().as_bytes());
     }
     Ok(Some(Sha256::finish(all)))

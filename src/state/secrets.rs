@@ -286,7 +286,7 @@ fn read_keys(path: &Path) -> Result<Option<Vec<(String, KeyBytes)>>, Error> {
     }
     let mut keys = Vec::new();
     for (index, line) in text.expose_secret().lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
-        let bytes = hex::decode(line.trim()).and_then(|bytes| <[u8; KEY_LENGTH]>::try_from(bytes).ok());
+        let bytes = hex::array::<KEY_LENGTH>(line.trim());
         let bytes = bytes.ok_or_else(|| bad(format!("line {} is not a key of 64 hexadecimal digits", index + 1)))?;
         keys.push((key_id(&bytes), SecretBox::new(Box::new(bytes))));
     }

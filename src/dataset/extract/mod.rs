@@ -108,7 +108,7 @@ fn unpacked(
     unpack: impl FnOnce(&Path) -> Result<(), DatasetError>,
 ) -> Result<Vec<Entry>, DatasetError> {
     let meta = std::fs::metadata(file).map_err(|error| DatasetError::file(file, error))?;
-    let identity = super::content::file_identity(file, &meta).lasting;
+    let identity = super::content::lasting(file, &meta);
     let id = Sha256::of(format!("unpacked {VERSION}\0{identity}").as_bytes());
     with.staging.made(&id, unpack)
 }
