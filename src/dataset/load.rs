@@ -50,6 +50,7 @@ mod tests;
 
 pub use audit::{Audit, Reading, audit, unload};
 use buffers::Buffers;
+use decide::Verdict;
 use look::Seen;
 pub(super) use look::{Ahead, ahead};
 
@@ -278,6 +279,9 @@ pub(super) async fn load_from(
     decide::apart(&sorted, &seen, &loader.prefix).map_err(LoadError::Wanted)?;
     let mut report = Report { wanted: sorted.len() as u64, ..Report::default() };
     let extra = if options.delete_extra { decided.extra } else { Vec::new() };
+    if !options.verify && extra.is_empty() && is_done(&seen, &decided.verdicts, of) {
+        return Ok(report);
+    }
     let (mut etags, mut missing) = loader.check(&sorted, &seen, decided.verdicts).await?;
     if options.verify {
         // What is damaged is sent again: its content is at hand.
@@ -326,13 +330,26 @@ fn sorted(mut sorted: Vec<Object>) -> Result<Arc<[Object]>, LoadError> {
     }
 }
 
+/// Whether all is there and the manifest says so, as most often.
+fn is_done(seen: &Seen, verdicts: &[Verdict<'_>], of: &Manifest) -> bool {
+    let last = seen.last.as_ref().filter(|_| seen.complete && !seen.previous);
+    // What is kept is in the manifest, each under a key of its own.
+    last.is_some_and(|last| is_of(last, of) && last.objects.len() == verdicts.len())
+        && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Kept(_)))
+}
+
+/// Whether a manifest is of the same sources and transforms.
+fn is_of(manifest: &Manifest, of: &Manifest) -> bool {
+    (manifest.version, &manifest.source, &manifest.transform) == (of.version, &of.source, &of.transform)
+}
+
 /// Whether a manifest says just this.
 fn says(manifest: &Manifest, wanted: &[Object], etags: &BTreeMap<usize, String>, of: &Manifest) -> bool {
     let is_same = |(at, (one, object)): (usize, (&Listed, &Object))| {
         let etag = etags.get(&at).is_some_and(|etag| *etag == one.etag.as_deref().unwrap_or_default());
         etag && (&one.key, one.size, one.sha256) == (&object.key, object.size, object.sha256)
     };
-    (manifest.version, &manifest.source, &manifest.transform) == (of.version, &of.source, &of.transform)
+    is_of(manifest, of)
         && manifest.objects.len() == wanted.len()
         && manifest.objects.iter().zip(wanted).enumerate().all(is_same)
 }

@@ -13,6 +13,9 @@ use md5::{Digest as _, Md5};
 use super::ObjectError;
 use crate::model::StringMap;
 
+/// How much memory is set aside for a content before it has come, at most.
+const EXPECTED: u64 = 64 << 20;
+
 /// A bucket in the list of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketEntry {
@@ -35,8 +38,6 @@ pub struct Entry {
     pub size: u64,
     /// Its entity tag without quotes. The MD5 of its content, if it was written in one piece and is not encrypted.
     pub etag: String,
-    /// When it was last written.
-    pub modified: Option<Timestamp>,
 }
 
 /// One page of a list.
@@ -66,8 +67,6 @@ pub struct Head {
     pub size: u64,
     /// Its entity tag without quotes.
     pub etag: String,
-    /// When it was last written.
-    pub modified: Option<Timestamp>,
     /// Its media type.
     pub content_type: Option<String>,
     /// The metadata that was written with it; keys in lower case.
@@ -127,7 +126,8 @@ impl Download {
     /// # Errors
     /// When the connection breaks, when there is more, or less than the answer promised.
     pub async fn bytes(mut self, most: u64) -> io::Result<Bytes> {
-        let mut all = bytes::BytesMut::new();
+        let expected = self.head.size.min(most).min(EXPECTED);
+        let mut all = bytes::BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
         while let Some(chunk) = self.body.next().await {
             all.extend_from_slice(&chunk?);
             if all.len() as u64 > most {
@@ -176,8 +176,6 @@ pub struct Upload {
     pub key: String,
     /// The upload's own id.
     pub id: String,
-    /// When it was begun, where the store says.
-    pub begun: Option<Timestamp>,
 }
 
 /// Of which upload an object is made.

@@ -86,11 +86,11 @@ pub(super) async fn audit_with(place: &Place, reading: Reading, options: Options
         Verdict::Unsure if object.size <= loader.options.threshold => Verdict::Other,
         verdict => verdict,
     });
-    let verdicts: Vec<Verdict> = verdicts.collect();
+    let verdicts: Vec<Verdict<'_>> = verdicts.collect();
     audit.extra = decided.extra.len() as u64;
-    audit.manifest = seen.last.take();
     let unlisted: Vec<bool> = verdicts.iter().map(|verdict| *verdict == Verdict::Missing).collect();
     let (kept, others) = loader.check(&wanted, &seen, verdicts).await?;
+    audit.manifest = seen.last.take();
     audit.missing = others.iter().filter(|at| unlisted[**at]).count() as u64;
     audit.changed = others.len() as u64 - audit.missing;
     if reading == Reading::Back {

@@ -4,8 +4,8 @@ use super::look::Seen;
 use super::{FOLDER, Object};
 
 /// What is known of a wanted object without reading its content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict<'a> {
     /// It is not there.
     Missing,
     /// It is there with another content.
@@ -13,24 +13,24 @@ pub(super) enum Verdict {
     /// It is there, and which content it has must be looked at.
     Unsure,
     /// It is there as it is wanted, under this entity tag.
-    Kept(String),
+    Kept(&'a str),
 }
 
 /// What is to be done.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Decided {
+pub(super) struct Decided<'a> {
     /// One for each wanted object.
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) verdicts: Vec<Verdict<'a>>,
     /// The whole keys of what is there and not wanted.
     pub(super) extra: Vec<String>,
 }
 
 /// Compares what is wanted, sorted by key, with what is there. An object larger than `threshold` may be listed with
 /// another size than it has: Swift lists the size of its manifest.
-pub(super) fn decide(wanted: &[Object], seen: &Seen, prefix: &str, threshold: u64) -> Decided {
+pub(super) fn decide<'a>(wanted: &[Object], seen: &'a Seen, prefix: &str, threshold: u64) -> Decided<'a> {
     let listed = seen.last.iter().flat_map(|last| &last.objects);
     let mut known = following(listed.map(|one| (one.key.as_str(), one)));
-    let mut there = following(seen.objects.iter().map(|(key, entry)| (key.as_str(), entry)));
+    let mut there = following(seen.objects.iter().map(|entry| (entry.key.as_str(), entry)));
     let verdicts = wanted
         .iter()
         .map(|object| {
@@ -41,17 +41,21 @@ pub(super) fn decide(wanted: &[Object], seen: &Seen, prefix: &str, threshold: u6
             }
             // The entity tag says that the object still has the content that it had when it was listed.
             match known(&object.key).filter(|known| known.etag.as_ref() == Some(&entry.etag)) {
-                Some(known) if known.sha256 == object.sha256 && known.size == object.size => {
-                    Verdict::Kept(entry.etag.clone())
-                }
+                Some(known) if known.sha256 == object.sha256 && known.size == object.size => Verdict::Kept(&entry.etag),
                 Some(_) => Verdict::Other,
                 None => Verdict::Unsure,
             }
         })
         .collect();
     let mut among_wanted = following(wanted.iter().map(|object| (object.key.as_str(), ())));
-    let is_extra = |key: &&String| among_wanted(key).is_none() && !seen.is_others(key);
-    let extra = seen.objects.keys().filter(is_extra).map(|key| format!("{prefix}{key}")).collect();
+    let is_extra = |key: &&str| among_wanted(key).is_none() && !seen.is_others(key);
+    let extra = seen
+        .objects
+        .iter()
+        .map(|entry| entry.key.as_str())
+        .filter(is_extra)
+        .map(|key| format!("{prefix}{key}"))
+        .collect();
     Decided { verdicts, extra }
 }
 
@@ -92,7 +96,7 @@ mod tests {
     }
 
     fn seen(objects: &[(&str, u64, &str)], known: &[(&str, u64, u8, &str)]) -> Seen {
-        let entry = |key: &str, size, etag: &str| Entry { key: key.into(), size, etag: etag.into(), modified: None };
+        let entry = |key: &str, size, etag: &str| Entry { key: key.into(), size, etag: etag.into() };
         let listed = |key: &str, size, digest, etag: &str| Listed {
             key: key.into(),
             size,
@@ -102,9 +106,8 @@ mod tests {
         let mut last = super::super::tests::empty();
         last.objects = known.iter().map(|(key, size, d, etag)| listed(key, *size, *d, etag)).collect();
         last.objects.sort_by(|one, other| one.key.cmp(&other.key));
-        let mut seen = Seen { last: Some(last), ..Seen::default() };
-        seen.add(objects.iter().map(|(key, size, etag)| entry(key, *size, etag)).collect(), "");
-        seen
+        let listed = Seen::of(objects.iter().map(|(key, size, etag)| entry(key, *size, etag)).collect(), "");
+        Seen { last: Some(last), ..Seen::of_all([listed]) }
     }
 
     #[test]
@@ -123,7 +126,7 @@ mod tests {
         let wanted: Vec<_> = keys.iter().map(|key| wanted(key, 5, 1)).collect();
         let decided = decide(&wanted, &seen, "p/", 100);
         use Verdict::{Kept, Missing, Other, Unsure};
-        assert_eq!(decided.verdicts, [Kept("e1".into()), Other, Missing, Other, Unsure, Unsure]);
+        assert_eq!(decided.verdicts, [Kept("e1"), Other, Missing, Other, Unsure, Unsure]);
         assert_eq!(decided.extra, Vec::<String>::new());
     }
 
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn a_large_object_that_the_manifest_knows_needs_no_look() {
         let seen = seen(&[("large", 500, "e")], &[("large", 500, 1, "e")]);
-        assert_eq!(decide(&[wanted("large", 500, 1)], &seen, "", 100).verdicts, [Verdict::Kept("e".into())]);
+        assert_eq!(decide(&[wanted("large", 500, 1)], &seen, "", 100).verdicts, [Verdict::Kept("e")]);
         assert_eq!(decide(&[wanted("large", 500, 2)], &seen, "", 100).verdicts, [Verdict::Other]);
     }
 

@@ -4,13 +4,15 @@
 //! where all is as it should be, every page of the store is exactly a page of ours.
 //!
 //! What is wanted is known late: files are looked at and digests taken first. So the look may be begun meanwhile, as an
-//! [`Ahead`]: the first page comes with the manifest, and the rest is cut at what that lists. One that has become old is taken
+//! [`Ahead`]: the first pages come beside the manifest, and the rest is cut at what that lists. One that has become old is taken
 //! again, and so is one by which objects would be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::send::joined;
@@ -63,8 +65,8 @@ impl Ahead {
 /// What was seen.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// The objects, by their keys below the prefix; the loader's own are not among them.
-    pub(super) objects: BTreeMap<String, Entry>,
+    /// The objects, sorted; their keys are those below the prefix. The loader's own are not among them.
+    pub(super) objects: Vec<Entry>,
     /// The prefixes below this one that are other datasets': each has a folder of the loader's.
     pub(super) others: BTreeSet<String>,
     /// Whether there is a manifest.
@@ -80,19 +82,46 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Adds what a list says.
-    pub(super) fn add(&mut self, entries: Vec<Entry>, prefix: &str) {
-        for entry in entries {
-            let Some(below) = entry.key.strip_prefix(prefix).map(str::to_owned) else { continue };
-            self.previous |= below == PREVIOUS;
+    /// What a list says.
+    pub(super) fn of(entries: Vec<Entry>, prefix: &str) -> Self {
+        let mut seen = Self::default();
+        for mut entry in entries {
+            if !entry.key.starts_with(prefix) {
+                continue;
+            }
+            entry.key.drain(..prefix.len());
+            let below = &entry.key;
+            seen.previous |= below == PREVIOUS;
             let mut folders = below.match_indices(FOLDER).map(|(at, _)| &below[..at]);
             if let Some(other) = folders.find(|before| before.ends_with('/')) {
-                self.others.insert(other.to_owned());
+                seen.others.insert(other.to_owned());
             }
             if !below.starts_with(FOLDER) {
-                self.objects.insert(below, entry);
+                seen.objects.push(entry);
             }
         }
+        seen
+    }
+
+    /// What several lists say.
+    pub(super) fn of_all(lists: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        for list in lists {
+            all.objects.extend(list.objects);
+            all.others.extend(list.others);
+            all.previous |= list.previous;
+        }
+        if !all.objects.is_sorted_by(|one, next| one.key < next.key) {
+            all.objects.sort_by(|one, other| one.key.cmp(&other.key));
+            all.objects.dedup_by(|one, other| one.key == other.key);
+        }
+        all
+    }
+
+    /// What the list says of one.
+    pub(super) fn listed(&self, below: &str) -> Option<&Entry> {
+        let at = self.objects.binary_search_by(|entry| entry.key.as_str().cmp(below));
+        at.ok().map(|at| &self.objects[at])
     }
 
     /// Whether something below the prefix is another dataset's.
@@ -118,20 +147,41 @@ impl Loader {
     }
 
     async fn look_ahead(&self) -> Result<Found, LoadError> {
-        let all = Keys { prefix: self.prefix.clone(), ..Keys::default() };
-        let first = async { self.store.list_page(&self.bucket, &all).await.map_err(|error| self.unlisted(error)) };
-        let (bytes, first) = futures_util::future::try_join(self.read(MANIFEST), first).await?;
-        let mut seen = Seen { ahead: true, ..Seen::default() };
-        let after = first.objects.last().map(|entry| entry.key.clone());
-        seen.add(first.objects, &self.prefix);
+        let known = AtomicBool::new(false);
+        let manifest = async {
+            let bytes = self.read(MANIFEST).await?;
+            known.store(true, Ordering::Relaxed);
+            Ok(bytes)
+        };
+        let (bytes, (mut pages, rest)) = futures_util::future::try_join(manifest, self.pages_until(&known)).await?;
         let last = bytes.as_deref().and_then(read);
-        if first.more {
+        if rest.is_some() {
             let Some(last) = &last else { return Ok(Found::More(bytes.is_some())) };
             let keys: Vec<&str> = last.objects.iter().map(|one| one.key.as_str()).collect();
-            self.list(&mut seen, after, &keys).await?;
+            pages.extend(self.list(rest, &keys).await?);
         }
+        let mut seen = Seen { ahead: true, ..Seen::of_all(pages) };
         self.remember(&mut seen, bytes.is_some(), last).await?;
         Ok(Found::All(seen))
+    }
+
+    /// Pages of the list, one after the other, until it is `known` where to cut the rest; and the key after which that begins,
+    /// if there is more.
+    async fn pages_until(&self, known: &AtomicBool) -> Result<(Vec<Seen>, Option<String>), LoadError> {
+        let (mut pages, mut keys) = (Vec::new(), Keys { prefix: self.prefix.clone(), ..Keys::default() });
+        loop {
+            let page = self.store.list_page(&self.bucket, &keys).await.map_err(|error| self.unlisted(error))?;
+            let last = page.objects.last().map(|entry| entry.key.clone());
+            let more = page.more && last > keys.after;
+            pages.push(Seen::of(page.objects, &self.prefix));
+            if !more {
+                return Ok((pages, None));
+            }
+            if known.load(Ordering::Relaxed) {
+                return Ok((pages, last));
+            }
+            keys.after = last;
+        }
     }
 
     /// Adds what the manifest says, or else the one before.
@@ -145,26 +195,25 @@ impl Loader {
 
     /// The objects below the prefix, listed in pieces cut at these keys, which are sorted; nothing is known of them yet.
     pub(super) async fn listed(&self, keys: &[&str]) -> Result<Seen, LoadError> {
-        let mut seen = Seen::default();
-        self.list(&mut seen, None, keys).await?;
-        Ok(seen)
+        Ok(Seen::of_all(self.list(None, keys).await?))
     }
 
-    /// Adds the objects after a key.
-    async fn list(&self, seen: &mut Seen, after: Option<String>, keys: &[&str]) -> Result<(), LoadError> {
-        let mut pieces = self.pieces(after, keys).into_iter();
-        // Tasks, and not only futures: a page takes as long to read as to come.
-        let mut lists: JoinSet<Result<Vec<Entry>, ObjectError>> = JoinSet::new();
+    /// What lists of the pieces after a key say, in their order.
+    async fn list(&self, after: Option<String>, keys: &[&str]) -> Result<Vec<Seen>, LoadError> {
+        let mut pieces = self.pieces(after, keys).into_iter().enumerate();
+        // Tasks, and not only futures: a page is read by the processor that has nothing else to do.
+        let mut found = BTreeMap::new();
+        let mut lists: JoinSet<Result<(usize, Seen), ObjectError>> = JoinSet::new();
         loop {
             while lists.len() < SIDE_BY_SIDE
-                && let Some(keys) = pieces.next()
+                && let Some((at, keys)) = pieces.next()
             {
                 let (store, bucket) = (self.store.clone(), self.bucket.clone());
-                lists.spawn(async move { store.list(&bucket, &keys).await });
+                lists.spawn(async move { Ok((at, Seen::of(store.list(&bucket, &keys).await?, &keys.prefix))) });
             }
-            let Some(done) = lists.join_next().await else { return Ok(()) };
-            let entries = joined(done)?.map_err(|error| self.unlisted(error))?;
-            seen.add(entries, &self.prefix);
+            let Some(done) = lists.join_next().await else { return Ok(found.into_values().collect()) };
+            let (at, seen) = joined(done)?.map_err(|error| self.unlisted(error))?;
+            found.insert(at, seen);
         }
     }
 
@@ -176,9 +225,9 @@ impl Loader {
         LoadError::from(if error.is_not_found() { error.hint(hint()) } else { error })
     }
 
-    pub(super) async fn read(&self, below: &str) -> Result<Option<Vec<u8>>, LoadError> {
+    pub(super) async fn read(&self, below: &str) -> Result<Option<Bytes>, LoadError> {
         match self.store.read(&self.bucket, &self.key(below), LARGEST).await {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.is_not_found() && error.parts().code.as_deref() != Some("NoSuchBucket") => Ok(None),
             Err(error) => Err(self.unlisted(error)),
         }

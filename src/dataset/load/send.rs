@@ -123,7 +123,7 @@ impl Loader {
         self: &Arc<Self>,
         wanted: &Arc<[Object]>,
         seen: &Seen,
-        verdicts: Vec<Verdict>,
+        verdicts: Vec<Verdict<'_>>,
     ) -> Result<Checked, LoadError> {
         let (mut kept, mut missing, mut unsure) = (BTreeMap::new(), Vec::new(), Vec::new());
         // A list may be behind (Swift's), or older than the last request of a load that was interrupted: a look at what
@@ -131,13 +131,13 @@ impl Loader {
         let again = seen.complete || seen.previous;
         for (at, verdict) in verdicts.into_iter().enumerate() {
             match verdict {
-                Verdict::Kept(etag) => drop(kept.insert(at, etag)),
+                Verdict::Kept(etag) => drop(kept.insert(at, etag.to_owned())),
                 Verdict::Missing if again && wanted[at].size > self.options.threshold => {
                     unsure.push((at, String::new()))
                 }
                 Verdict::Missing | Verdict::Other => missing.push(at),
                 Verdict::Unsure => {
-                    let listed = seen.objects.get(&wanted[at].key).map(|entry| entry.etag.clone());
+                    let listed = seen.listed(&wanted[at].key).map(|entry| entry.etag.clone());
                     unsure.push((at, listed.unwrap_or_default()));
                 }
             }

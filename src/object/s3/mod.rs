@@ -33,6 +33,7 @@ use crate::cloud::transport::is_tls;
 use crate::object::signing_region;
 
 mod buckets;
+mod lists;
 mod objects;
 mod signed;
 

@@ -12,10 +12,11 @@ use futures_util::StreamExt as _;
 
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::types::{
-    Download, Entry, Head, Keys, Outcome, Page, Part, PutOptions, Sum, Upload, UploadPage, VersionPage, Victim,
+    Download, Head, Keys, Outcome, Page, Part, PutOptions, Sum, Upload, UploadPage, VersionPage, Victim,
 };
+use super::lists::Lists;
 use super::signed::Signed;
-use super::{S3, bare, kind, time, unsigned};
+use super::{S3, bare, kind, unsigned};
 
 impl S3 {
     pub(super) async fn list_page(&self, bucket: &str, keys: &Keys) -> Outcome<Page> {
@@ -26,20 +27,10 @@ impl S3 {
             .bucket(bucket)
             .set_prefix(Some(keys.prefix.clone()).filter(|prefix| !prefix.is_empty()))
             .set_start_after(keys.after.clone());
-        let answer = request.send().await.map_err(|error| self.error(asked(), error))?;
-        let objects = answer
-            .contents()
-            .iter()
-            .filter_map(|object| {
-                Some(Entry {
-                    key: object.key()?.to_owned(),
-                    size: unsigned(object.size()),
-                    etag: bare(object.e_tag()),
-                    modified: time(object.last_modified()),
-                })
-            })
-            .collect();
-        Ok(Page { objects, more: answer.is_truncated().unwrap_or(false) })
+        let lists = Lists::default();
+        let sent = request.customize().interceptor(lists.clone()).send().await;
+        sent.map_err(|error| self.error(asked(), error))?;
+        lists.page().ok_or_else(|| self.odd(asked(), "it is no list"))
     }
 
     pub(super) async fn head_object(&self, bucket: &str, key: &str) -> Outcome<Head> {
@@ -48,7 +39,6 @@ impl S3 {
         Ok(Head {
             size: unsigned(answer.content_length()),
             etag: bare(answer.e_tag()),
-            modified: time(answer.last_modified()),
             content_type: answer.content_type().map(str::to_owned),
             metadata: lower(answer.metadata()),
         })
@@ -93,7 +83,6 @@ impl S3 {
         let head = Head {
             size: unsigned(answer.content_length()),
             etag: bare(answer.e_tag()),
-            modified: time(answer.last_modified()),
             content_type: answer.content_type().map(str::to_owned),
             metadata: lower(answer.metadata()),
         };
@@ -182,7 +171,7 @@ impl S3 {
             .set_metadata(metadata(options));
         let answer = request.send().await.map_err(|error| self.error(asked(), error))?;
         let id = answer.upload_id().ok_or_else(|| self.odd(asked(), "the answer has no id of the upload"))?;
-        Ok(Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned(), begun: None })
+        Ok(Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned() })
     }
 
     pub(super) async fn upload_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String> {
@@ -282,7 +271,6 @@ impl S3 {
                 bucket: bucket.to_owned(),
                 key: upload.key()?.to_owned(),
                 id: upload.upload_id()?.to_owned(),
-                begun: time(upload.initiated()),
             })
         });
         let more = answer.is_truncated().unwrap_or(false);

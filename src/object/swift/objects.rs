@@ -8,7 +8,7 @@ use http::Method;
 use super::super::error::{ObjectError, ObjectErrorKind};
 use super::super::s3::bare;
 use super::super::types::{Download, Entry, Head, Keys, Outcome, Page, PutOptions, Sum, Victim};
-use super::{LEAST_PAGE, PAGE, Swift, container_path, listed_time, metadata, number, object_path, text};
+use super::{LEAST_PAGE, PAGE, Swift, container_path, metadata, number, object_path, text};
 use crate::cloud::{CloudError, RawBody, RawRequest};
 use crate::hex;
 use crate::model::Json;
@@ -42,7 +42,6 @@ impl Swift {
                     key: object.get("name")?.as_str()?.to_owned(),
                     size: object.get("bytes")?.as_u64()?,
                     etag: bare(object.get("hash").and_then(Json::as_str)),
-                    modified: listed_time(object.get("last_modified")),
                 })
             })
             .collect();
@@ -155,13 +154,9 @@ pub(super) fn written(request: RawRequest, options: &PutOptions) -> Result<RawRe
 }
 
 pub(super) fn head(headers: &http::HeaderMap) -> Head {
-    let modified = text(headers, "last-modified")
-        .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
-        .map(|date| date.timestamp());
     Head {
         size: number(headers, "content-length").unwrap_or_default(),
         etag: bare(text(headers, "etag")),
-        modified,
         content_type: text(headers, "content-type").map(str::to_owned),
         metadata: metadata(headers, META),
     }

@@ -34,7 +34,7 @@ impl Swift {
         let request = self.request(Method::PUT, container_path(&segments)).body(RawBody::Bytes(Bytes::new()));
         self.send(Ok(request), || format!("PUT {segments}")).await?;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Upload { bucket: bucket.to_owned(), key: key.to_owned(), id, begun: None })
+        Ok(Upload { bucket: bucket.to_owned(), key: key.to_owned(), id })
     }
 
     pub(super) async fn upload_part(&self, upload: &Upload, number: u32, content: &Bytes, sum: Sum) -> Outcome<String> {
@@ -104,7 +104,7 @@ impl Swift {
             let Some((key, id, _)) = read_name(&entry.key) else { continue };
             if uploads.last().is_none_or(|last| (last.key.as_str(), last.id.as_str()) != (key, id)) {
                 let (key, id) = (key.to_owned(), id.to_owned());
-                uploads.push(Upload { bucket: bucket.to_owned(), key, id, begun: entry.modified });
+                uploads.push(Upload { bucket: bucket.to_owned(), key, id });
             }
         }
         let last = page.objects.last().filter(|_| page.more);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_parts_name_tells_its_object_its_upload_and_its_number() {
-        let upload = Upload { bucket: "b".into(), key: "a/anole/x/7".into(), id: "id".into(), begun: None };
+        let upload = Upload { bucket: "b".into(), key: "a/anole/x/7".into(), id: "id".into() };
         assert_eq!(read_name(&part_name(&upload, 12)), Some(("a/anole/x/7", "id", 12)));
         assert_eq!(read_name("a/slo/170000.1/5/1/00000001"), None, "another client's");
     }
