@@ -164,7 +164,8 @@ pub async fn deliver_from(
         Ok::<_, DatasetError>((prepared, wanted))
     };
     // The bucket is looked at while the files are.
-    let looking = async { Ok(load::ahead(&place).await) };
+    let local = load::LocalCopy::at(&staging.manifest());
+    let looking = async { Ok(load::ahead(&place, Some(local)).await) };
     let ((prepared, wanted), ahead) = futures_util::future::try_join(making, looking).await?;
     let options = load::Options {
         transfers: load.transfers,

@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -41,6 +42,7 @@ mod audit;
 mod buffers;
 mod copy;
 mod decide;
+mod local;
 mod look;
 mod send;
 mod verify;
@@ -51,6 +53,7 @@ mod tests;
 pub use audit::{Audit, Reading, audit, unload};
 use buffers::Buffers;
 use decide::Verdict;
+pub(super) use local::LocalCopy;
 use look::Seen;
 pub(super) use look::{Ahead, ahead};
 
@@ -196,6 +199,8 @@ struct Loader {
     watch: Arc<dyn Watch>,
     /// The uploads that objects were made of. A store whose answers lag may still call one of them unfinished.
     made: Mutex<BTreeSet<String>>,
+    /// Where there is a copy of the manifest, if there is one.
+    local: Option<LocalCopy>,
 }
 
 impl Loader {
@@ -215,6 +220,7 @@ impl Loader {
             refused: AtomicBool::new(false),
             watch,
             made: Mutex::default(),
+            local: None,
         }
     }
 
@@ -268,7 +274,8 @@ pub(super) async fn load_from(
     watch: Arc<dyn Watch>,
 ) -> Result<Report, LoadError> {
     let sorted = sorted(wanted)?;
-    let loader = Arc::new(Loader::new(place, options, watch));
+    let local = ahead.as_ref().and_then(|ahead| ahead.local.clone());
+    let loader = Arc::new(Loader { local, ..Loader::new(place, options, watch) });
     let mut seen = loader.look(&sorted, ahead).await?;
     let mut decided = decide::decide(&sorted, &seen, &loader.prefix, options.threshold);
     if seen.ahead && options.delete_extra && !decided.extra.is_empty() {
@@ -354,8 +361,8 @@ fn says(manifest: &Manifest, wanted: &[Object], etags: &BTreeMap<usize, String>,
         && manifest.objects.iter().zip(wanted).enumerate().all(is_same)
 }
 
-fn bytes_of(manifest: &Manifest) -> Result<Vec<u8>, LoadError> {
-    manifest.bytes().map_err(|error| LoadError::Manifest(error.to_string()))
+fn bytes_of(manifest: &Manifest) -> Result<Bytes, LoadError> {
+    manifest.bytes().map(Bytes::from).map_err(|error| LoadError::Manifest(error.to_string()))
 }
 
 impl Loader {
@@ -366,7 +373,7 @@ impl Loader {
             self.store.copy((&self.bucket, &manifest), (&self.bucket, &previous), None).await?;
         } else if !seen.previous {
             let nothing = Manifest { objects: Vec::new(), ..of.clone() };
-            self.put_manifest(&previous, bytes_of(&nothing)?).await?;
+            self.put_manifest(&previous, &bytes_of(&nothing)?).await?;
         }
         if seen.manifest {
             self.store.delete(&self.bucket, &[Victim::object(manifest)], 1, &|_| ()).await?;
@@ -374,14 +381,13 @@ impl Loader {
         Ok(())
     }
 
-    async fn put_manifest(&self, key: &str, bytes: Vec<u8>) -> Result<(), LoadError> {
+    async fn put_manifest(&self, key: &str, bytes: &Bytes) -> Result<String, LoadError> {
         let options = PutOptions {
-            sum: Some(self.store.sum(&bytes)),
+            sum: Some(self.store.sum(bytes)),
             content_type: Some("application/json".to_owned()),
             ..PutOptions::default()
         };
-        self.store.put(&self.bucket, key, &bytes.into(), &options).await?;
-        Ok(())
+        Ok(self.store.put(&self.bucket, key, bytes, &options).await?)
     }
 
     async fn delete_extra(&self, extra: &[String]) -> Result<u64, LoadError> {
@@ -413,7 +419,9 @@ impl Loader {
             });
             let manifest = Manifest { objects: listed.collect::<Result<Vec<_>, LoadError>>()?, ..of.clone() };
             self.go_on()?;
-            self.put_manifest(&self.key(MANIFEST), bytes_of(&manifest)?).await?;
+            let bytes = bytes_of(&manifest)?;
+            let etag = self.put_manifest(&self.key(MANIFEST), &bytes).await?;
+            self.remember(etag, bytes, &manifest).await;
         }
         if seen.previous || invalid {
             self.store.delete(&self.bucket, &[Victim::object(self.key(PREVIOUS))], 1, &|_| ()).await?;

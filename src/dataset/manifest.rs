@@ -107,6 +107,12 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The keys of its objects, in their order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&str> {
+        self.objects.iter().map(|one| one.key.as_str()).collect()
+    }
+
     /// The bytes of the manifest: an object a line, for people who compare two of them.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! <root>/made/<id>.json          … and what is in it; written last, so it says that the folder is whole
 //! <root>/temporary/<id>/         one that is being made; removed at the start of the next run
 //! <root>/digests                 see `digest`
+//! <root>/manifest                see `load::local`
 //! ```
 //!
 //! Invariants:
@@ -158,6 +159,11 @@ impl Staging {
     }
 
     /// Where a download is, if it is there.
+    /// Where a copy of the manifest is.
+    pub(super) fn manifest(&self) -> PathBuf {
+        self.root.join("manifest")
+    }
+
     pub(super) fn download_at(&self, id: &Sha256) -> PathBuf {
         self.root.join("download").join(id.short())
     }
@@ -254,7 +260,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Removes what was downloaded and made; the digests stay, so that the next run reads only what changed.
+    /// Removes what was downloaded and made; what is remembered stays, so that the next run reads only what changed.
     ///
     /// # Errors
     /// That something cannot be removed.
@@ -282,7 +288,7 @@ impl Staging {
             let folder = self.root.join(part);
             fs::remove_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
         }
-        for file in ["digests", "lock", "readers"] {
+        for file in ["digests", "manifest", "lock", "readers"] {
             let path = self.root.join(file);
             if path.exists() {
                 fs::remove_file(&path).map_err(|error| DatasetError::file(&path, error))?;

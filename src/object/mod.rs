@@ -317,6 +317,14 @@ impl Store {
     /// # Errors
     /// When it is not there or is larger.
     pub async fn read(&self, bucket: &str, key: &str, most: u64) -> Outcome<Bytes> {
+        Ok(self.read_tagged(bucket, key, most).await?.1)
+    }
+
+    /// Reads a small object as [`Store::read`] does, with its entity tag.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn read_tagged(&self, bucket: &str, key: &str, most: u64) -> Outcome<(String, Bytes)> {
         let said = format!("GET {bucket}/{key}");
         let attempt = || async {
             let download = self.api.get(bucket, key, None).await?;
@@ -327,7 +335,8 @@ impl Store {
             let broken = |error: std::io::Error| {
                 ObjectError::new(ObjectErrorKind::Connection, self.host(), said.clone(), error.to_string())
             };
-            download.bytes(most).await.map_err(broken)
+            let etag = download.head.etag.clone();
+            Ok((etag, download.bytes(most).await.map_err(broken)?))
         };
         self.again(most.min(64 << 20), &said, attempt).await
     }

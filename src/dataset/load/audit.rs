@@ -74,7 +74,7 @@ pub(super) async fn audit_with(place: &Place, reading: Reading, options: Options
     }
     let listed = audit.manifest.as_ref().map(|manifest| manifest.objects.as_slice()).unwrap_or_default();
     let wanted: Arc<[Object]> = listed.iter().map(elsewhere).collect();
-    let keys: Vec<&str> = listed.iter().map(|one| one.key.as_str()).collect();
+    let keys = audit.manifest.as_ref().map(Manifest::keys).unwrap_or_default();
     let mut seen = loader.listed(&keys).await?;
     seen.complete = audit.manifest.is_some();
     seen.last = audit.manifest.take();

@@ -4,17 +4,19 @@
 //! where all is as it should be, every page of the store is exactly a page of ours.
 //!
 //! What is wanted is known late: files are looked at and digests taken first. So the look may be begun meanwhile, as an
-//! [`Ahead`]: the first pages come beside the manifest, and the rest is cut at what that lists. One that has become old is taken
-//! again, and so is one by which objects would be deleted.
+//! [`Ahead`]: the first page comes beside the manifest, and the rest is cut at what that lists; or all of it is cut at what the
+//! local copy of the manifest lists, and nothing else is read where the list shows that the copy is one. A look ahead that has
+//! become old is taken again, and so is one by which objects would be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::{try_join, try_join3};
 use tokio::task::JoinSet;
 
+use super::local::{LocalCopy, Recalled};
 use super::send::joined;
 use super::{FOLDER, LoadError, Loader, MANIFEST, Manifest, Object, Options, PREVIOUS, Place, Unwatched};
 use crate::object::{Entry, Keys, ObjectError};
@@ -36,6 +38,8 @@ pub(super) const FRESH: Duration = Duration::from_secs(10);
 pub(in crate::dataset) struct Ahead {
     ended: Instant,
     found: Result<Found, LoadError>,
+    /// Where there is a copy of the manifest.
+    pub(super) local: Option<LocalCopy>,
 }
 
 /// What it found.
@@ -48,10 +52,10 @@ enum Found {
 }
 
 /// Looks at a place, for a load that is to come soon; whatever goes wrong is for that to say.
-pub(in crate::dataset) async fn ahead(place: &Place) -> Ahead {
-    let loader = Loader::new(place, Options::default(), Arc::new(Unwatched));
+pub(in crate::dataset) async fn ahead(place: &Place, local: Option<LocalCopy>) -> Ahead {
+    let loader = Loader { local, ..Loader::new(place, Options::default(), Arc::new(Unwatched)) };
     let found = loader.look_ahead().await;
-    Ahead { ended: Instant::now(), found }
+    Ahead { ended: Instant::now(), found, local: loader.local }
 }
 
 #[cfg(test)]
@@ -69,6 +73,8 @@ pub(super) struct Seen {
     pub(super) objects: Vec<Entry>,
     /// The prefixes below this one that are other datasets': each has a folder of the loader's.
     pub(super) others: BTreeSet<String>,
+    /// The manifest's entity tag in the list.
+    pub(super) tag: Option<String>,
     /// Whether there is a manifest.
     pub(super) manifest: bool,
     /// Whether it can be read: then it is the last one.
@@ -92,6 +98,10 @@ impl Seen {
             entry.key.drain(..prefix.len());
             let below = &entry.key;
             seen.previous |= below == PREVIOUS;
+            if below == MANIFEST {
+                seen.tag = Some(entry.etag);
+                continue;
+            }
             let mut folders = below.match_indices(FOLDER).map(|(at, _)| &below[..at]);
             if let Some(other) = folders.find(|before| before.ends_with('/')) {
                 seen.others.insert(other.to_owned());
@@ -110,6 +120,7 @@ impl Seen {
             all.objects.extend(list.objects);
             all.others.extend(list.others);
             all.previous |= list.previous;
+            all.tag = list.tag.or(all.tag);
         }
         if !all.objects.is_sorted_by(|one, next| one.key < next.key) {
             all.objects.sort_by(|one, other| one.key.cmp(&other.key));
@@ -130,6 +141,9 @@ impl Seen {
     }
 }
 
+/// A manifest, as far as it is there: whether it is, and what it says if it can be read.
+type Last = (bool, Option<Manifest>);
+
 impl Loader {
     pub(super) async fn look(&self, wanted: &[Object], ahead: Option<Ahead>) -> Result<Seen, LoadError> {
         let found = ahead.filter(|ahead| ahead.ended.elapsed() < FRESH).map(|ahead| ahead.found).transpose()?;
@@ -138,54 +152,86 @@ impl Loader {
             return Ok(seen);
         }
         let keys: Vec<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
-        let manifest = async { if none_there { Ok(None) } else { self.read(MANIFEST).await } };
+        let manifest = async { if none_there { Ok((false, None)) } else { self.read_manifest(None).await } };
         // Most loads find one; a look for it that finds none is one request too many.
-        let (mut seen, bytes) = futures_util::future::try_join(self.listed(&keys), manifest).await?;
-        let (manifest, last) = (bytes.is_some(), bytes.as_deref().and_then(read));
-        self.remember(&mut seen, manifest, last).await?;
+        let (mut seen, last) = try_join(self.listed(&keys), manifest).await?;
+        self.add_last(&mut seen, last).await?;
         Ok(seen)
     }
 
     async fn look_ahead(&self) -> Result<Found, LoadError> {
-        let known = AtomicBool::new(false);
-        let manifest = async {
-            let bytes = self.read(MANIFEST).await?;
-            known.store(true, Ordering::Relaxed);
-            Ok(bytes)
+        let recalled = match &self.local {
+            Some(local) => local.recall(self.named()).await,
+            None => None,
         };
-        let (bytes, (mut pages, rest)) = futures_util::future::try_join(manifest, self.pages_until(&known)).await?;
-        let last = bytes.as_deref().and_then(read);
-        if rest.is_some() {
-            let Some(last) = &last else { return Ok(Found::More(bytes.is_some())) };
-            let keys: Vec<&str> = last.objects.iter().map(|one| one.key.as_str()).collect();
-            pages.extend(self.list(rest, &keys).await?);
+        match recalled {
+            Some(recalled) => self.look_by(recalled).await,
+            None => self.look_anew().await,
         }
-        let mut seen = Seen { ahead: true, ..Seen::of_all(pages) };
-        self.remember(&mut seen, bytes.is_some(), last).await?;
+    }
+
+    /// By the local copy of the manifest: it says where to cut the list, and all else if the list shows that it is one.
+    async fn look_by(&self, recalled: Recalled) -> Result<Found, LoadError> {
+        let Recalled { etag, cuts, manifest } = recalled;
+        // Swift's lists may be behind: there the manifest is asked for in any case.
+        let asked = async {
+            match self.store.lists_whole() {
+                true => Ok(None),
+                false => self.read_manifest(Some(&etag)).await.map(Some),
+            }
+        };
+        let parsed = async { Ok(manifest.parsed().await) };
+        let (lists, asked, parsed) = try_join3(self.list(None, &cuts), asked, parsed).await?;
+        let mut seen = Seen { ahead: true, ..Seen::of_all(lists) };
+        let last = match (asked, parsed) {
+            (None, Some(parsed)) if seen.tag.as_ref() == Some(&etag) => (true, Some(parsed)),
+            (None, _) => self.read_manifest(None).await?,
+            (Some(last), _) => last,
+        };
+        self.add_last(&mut seen, last).await?;
         Ok(Found::All(seen))
     }
 
-    /// Pages of the list, one after the other, until it is `known` where to cut the rest; and the key after which that begins,
-    /// if there is more.
-    async fn pages_until(&self, known: &AtomicBool) -> Result<(Vec<Seen>, Option<String>), LoadError> {
-        let (mut pages, mut keys) = (Vec::new(), Keys { prefix: self.prefix.clone(), ..Keys::default() });
-        loop {
-            let page = self.store.list_page(&self.bucket, &keys).await.map_err(|error| self.unlisted(error))?;
-            let last = page.objects.last().map(|entry| entry.key.clone());
-            let more = page.more && last > keys.after;
-            pages.push(Seen::of(page.objects, &self.prefix));
-            if !more {
-                return Ok((pages, None));
-            }
-            if known.load(Ordering::Relaxed) {
-                return Ok((pages, last));
-            }
-            keys.after = last;
+    async fn look_anew(&self) -> Result<Found, LoadError> {
+        let all = Keys { prefix: self.prefix.clone(), ..Keys::default() };
+        let first = async { self.store.list_page(&self.bucket, &all).await.map_err(|error| self.unlisted(error)) };
+        let (last, first) = try_join(self.read_manifest(None), first).await?;
+        let after = first.objects.last().map(|entry| entry.key.clone());
+        let mut lists = vec![Seen::of(first.objects, &self.prefix)];
+        if first.more {
+            let Some(manifest) = &last.1 else { return Ok(Found::More(last.0)) };
+            let cuts = self.cuts(after.as_deref(), &manifest.keys());
+            lists.extend(self.list(after, &cuts).await?);
+        }
+        let mut seen = Seen { ahead: true, ..Seen::of_all(lists) };
+        self.add_last(&mut seen, last).await?;
+        Ok(Found::All(seen))
+    }
+
+    /// The manifest, which is remembered for the next time, unless the one of this entity tag is.
+    async fn read_manifest(&self, remembered: Option<&str>) -> Result<Last, LoadError> {
+        let Some((etag, bytes)) = self.read_tagged(MANIFEST).await? else { return Ok((false, None)) };
+        let read = read(&bytes);
+        if let Some(manifest) = read.as_ref().filter(|_| remembered != Some(&etag)) {
+            self.remember(etag, bytes, manifest).await;
+        }
+        Ok((true, read))
+    }
+
+    /// Remembers the manifest that is there, for the next load.
+    pub(super) async fn remember(&self, etag: String, bytes: Bytes, manifest: &Manifest) {
+        if let Some(local) = &self.local {
+            local.remember(self.named(), etag, self.cuts(None, &manifest.keys()), bytes).await;
         }
     }
 
+    /// What tells this place from others.
+    fn named(&self) -> String {
+        format!("{} {}/{}", self.store.place(), self.bucket, self.prefix)
+    }
+
     /// Adds what the manifest says, or else the one before.
-    async fn remember(&self, seen: &mut Seen, manifest: bool, last: Option<Manifest>) -> Result<(), LoadError> {
+    async fn add_last(&self, seen: &mut Seen, (manifest, last): Last) -> Result<(), LoadError> {
         (seen.manifest, seen.complete, seen.last) = (manifest, last.is_some(), last);
         if !seen.complete && seen.previous {
             seen.last = self.read(PREVIOUS).await?.as_deref().and_then(read);
@@ -195,20 +241,23 @@ impl Loader {
 
     /// The objects below the prefix, listed in pieces cut at these keys, which are sorted; nothing is known of them yet.
     pub(super) async fn listed(&self, keys: &[&str]) -> Result<Seen, LoadError> {
-        Ok(Seen::of_all(self.list(None, keys).await?))
+        Ok(Seen::of_all(self.list(None, &self.cuts(None, keys)).await?))
     }
 
-    /// What lists of the pieces after a key say, in their order.
-    async fn list(&self, after: Option<String>, keys: &[&str]) -> Result<Vec<Seen>, LoadError> {
-        let mut pieces = self.pieces(after, keys).into_iter().enumerate();
-        // Tasks, and not only futures: a page is read by the processor that has nothing else to do.
+    /// What lists say of the keys after one, in the order of the pieces that they are cut into.
+    async fn list(&self, after: Option<String>, cuts: &[String]) -> Result<Vec<Seen>, LoadError> {
+        // The last piece is open: what lies after all that is wanted is there too.
+        let ends = || cuts.iter().cloned().map(Some);
+        let mut pieces = std::iter::once(after).chain(ends()).zip(ends().chain([None])).enumerate();
         let mut found = BTreeMap::new();
+        // Tasks, and not only futures: a page is read by the processor that has nothing else to do.
         let mut lists: JoinSet<Result<(usize, Seen), ObjectError>> = JoinSet::new();
         loop {
             while lists.len() < SIDE_BY_SIDE
-                && let Some((at, keys)) = pieces.next()
+                && let Some((at, (after, until))) = pieces.next()
             {
                 let (store, bucket) = (self.store.clone(), self.bucket.clone());
+                let keys = Keys { prefix: self.prefix.clone(), after, until };
                 lists.spawn(async move { Ok((at, Seen::of(store.list(&bucket, &keys).await?, &keys.prefix))) });
             }
             let Some(done) = lists.join_next().await else { return Ok(found.into_values().collect()) };
@@ -226,28 +275,27 @@ impl Loader {
     }
 
     pub(super) async fn read(&self, below: &str) -> Result<Option<Bytes>, LoadError> {
-        match self.store.read(&self.bucket, &self.key(below), LARGEST).await {
-            Ok(bytes) => Ok(Some(bytes)),
+        Ok(self.read_tagged(below).await?.map(|(_, bytes)| bytes))
+    }
+
+    async fn read_tagged(&self, below: &str) -> Result<Option<(String, Bytes)>, LoadError> {
+        match self.store.read_tagged(&self.bucket, &self.key(below), LARGEST).await {
+            Ok(read) => Ok(Some(read)),
             Err(error) if error.is_not_found() && error.parts().code.as_deref() != Some("NoSuchBucket") => Ok(None),
             Err(error) => Err(self.unlisted(error)),
         }
     }
 
-    /// The prefix after a key, in pieces.
-    fn pieces(&self, after: Option<String>, keys: &[&str]) -> Vec<Keys> {
-        let begun = after.as_ref().map_or(0, |after| keys.partition_point(|key| self.key(key) <= *after));
+    /// The whole keys at which a list of what comes after a key is cut, where these are there.
+    fn cuts(&self, after: Option<&str>, keys: &[&str]) -> Vec<String> {
+        let begun = after.map_or(0, |after| keys.partition_point(|key| self.key(key).as_str() <= after));
         let keys = &keys[begun..];
         let pages = keys.len().div_ceil(PAGE).max(1);
         let piece = pages.div_ceil(SIDE_BY_SIDE * 2) * PAGE;
         // The manifest is the first on the first page.
         let own = usize::from(after.is_none());
-        let (first, rest) = keys.split_at(keys.len().min(piece - own));
-        let pieces = std::iter::once(first).chain(rest.chunks(piece));
-        let cuts: Vec<String> = pieces.filter_map(|some| Some(self.key(some.last()?))).collect();
-        // The last piece is open: what lies after all that is wanted is there too.
-        let from = std::iter::once(after).chain(cuts.iter().map(|cut| Some(cut.clone())));
-        let until = cuts.iter().take(cuts.len().saturating_sub(1)).map(|cut| Some(cut.clone())).chain([None]);
-        from.zip(until).map(|(after, until)| Keys { prefix: self.prefix.clone(), after, until }).collect()
+        let ends = (piece - own..keys.len()).step_by(piece);
+        ends.map(|end| self.key(keys[end - 1])).collect()
     }
 }
 

@@ -5,8 +5,8 @@ file, progress on standard error.
 
 Invariants: every program loads the same files into an empty bucket of its own on one store, and then again; the
 programs take turns at going first; source and store are in memory, so that no disk is measured; after each load a client
-that is none of them counts what is there. Requests are counted in a round of their own, through a proxy, and that
-round's seconds are not used.
+that is none of them counts what is there. Requests are counted in a round of their own, through a proxy, and so is memory,
+for which a program is looked at again and again; that round's seconds are not used.
 """
 
 import argparse
@@ -36,6 +36,8 @@ CACHE = pathlib.Path(os.environ["CACHE"])
 # Name: how many files, and how large each is.
 SETS = {"many": (10_000, 70_000), "large": (4, 1 << 30)}
 PHASES = [("many", False), ("large", False), ("many", True), ("large", True)]
+# How often a round loads the same again: these are so short that one of them says little.
+AGAIN = 3
 SIZES = {70_000: "70 KB", 1 << 30: "1 GiB"}
 
 
@@ -90,19 +92,24 @@ def ceph(_):
         yield store
 
 
-def spent(process, began):
-    """What a process took, once it is over. Its peak of memory is asked of the system while it runs: what `wait` says
-    counts the memory of this program too, which it was a copy of."""
+def peak_of(process):
+    """The most memory that a process has until it is over, as the system says while it runs: what `wait` says counts the
+    memory of this program too, which it was a copy of."""
     peak = 0
     while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
         with contextlib.suppress(OSError, ValueError, IndexError):
             status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
             peak = max(peak, int(status.split("VmHWM:")[1].split()[0]))
         time.sleep(0.005)
-    took = time.perf_counter() - began
+    return peak << 10
+
+
+def spent(process, began):
+    """What a process took, once it is over."""
     _, status, usage = os.wait4(process.pid, 0)
+    took = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    return {"seconds": round(took, 3), "cpu": round(usage.ru_utime + usage.ru_stime, 2), "memory": peak << 10}
+    return {"seconds": round(took, 4), "cpu": round(usage.ru_utime + usage.ru_stime, 3)}
 
 
 def measure(loader, store, bucket, source, again, port=None):
@@ -119,7 +126,9 @@ def measure(loader, store, bucket, source, again, port=None):
         if given:
             process.stdin.write(given.encode())
             process.stdin.close()
-        figures = spent(process, began)
+        # To look at it takes time from a short run.
+        memory = {"memory": peak_of(process)} if port else {}
+        figures = memory | spent(process, began)
     if process.returncode:
         raise SystemExit(f"bench: {loader.name} exited with {process.returncode}:\n{output.read_text()[-3000:]}")
     return figures | {"load": os.getloadavg()[0]}
@@ -149,22 +158,23 @@ def bucket(store, name):
 
 
 def one(loader, store, source, wanted, count):
-    """A load and a load of the same again. With `count`, through a proxy."""
+    """A load and loads of the same again. With `count`, through a proxy, and one of each."""
     loader.fresh()
-    figures = {}
+    figures = {False: [], True: []}
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(bucket(store, f"bench-{os.getpid()}-{loader.name}"))
         proxy = stack.enter_context(Proxy(store.port)) if count else None
-        for again in (False, True):
+        for again in [False] + [True] * (1 if count else AGAIN):
             if proxy:
                 proxy.fresh()
             got = measure(loader, store, made, source, again, proxy.port if proxy else None)
             if proxy:
                 methods = [seen.method for seen in proxy.seen]
-                got = {"requests": len(methods), "methods": {name: methods.count(name) for name in set(methods)}}
+                counts = {name: methods.count(name) for name in set(methods)}
+                got = {"requests": len(methods), "methods": counts, "memory": got["memory"]}
             else:
-                say(f"{loader.name}{', again' if again else ''}: {got['seconds']:.2f} s, {got['memory'] >> 20} MiB")
-            figures[again] = got
+                say(f"{loader.name}{', again' if again else ''}: {got['seconds']:.3f} s")
+            figures[again].append(got)
             expect(store, made, wanted, loader.extra_objects)
     return figures
 
@@ -183,9 +193,9 @@ def rounds(given, store, folder):
                 got = one(LOADERS[tool](tool, folder / tool), store, source, wanted, at == 0)
                 for again, numbers in got.items():
                     if at == 0:
-                        requests[name, again][tool] = numbers
+                        requests[name, again][tool] = numbers[0]
                     else:
-                        figures[name, again][tool].append(numbers)
+                        figures[name, again][tool] += numbers
         shutil.rmtree(source)
     return figures, requests
 
@@ -202,10 +212,12 @@ def table(figures, requests, scale):
             took = [run["seconds"] for run in runs]
             middle = statistics.median(took)
             base = middle if tool == "anole" else base
-            memory, cpu = (statistics.median(run[what] for run in runs) for what in ("memory", "cpu"))
+            counted, cpu = requests[phase][tool], statistics.median(run["cpu"] for run in runs)
+            places = 2 if middle > 1 else 3
+            seconds = [f"{one:.{places}f}" for one in (middle, min(took), max(took))]
             rows.append([
-                name, tool, f"{middle:.2f} ({min(took):.2f}–{max(took):.2f})", f"{requests[phase][tool]['requests']:,}",
-                f"{memory / (1 << 20):.0f} MiB", f"{cpu:.1f}", f"{middle / base:.2f} ×" if base else "–",
+                name, tool, "{} ({}–{})".format(*seconds), f"{counted['requests']:,}",
+                f"{counted['memory'] / (1 << 20):.0f} MiB", f"{cpu:.2f}", f"{middle / base:.2f} ×" if base else "–",
             ])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -10,8 +10,13 @@ fn place(store: &Store) -> Place {
 
 /// A load with a look that was begun before, and how many requests both took.
 async fn load_ahead(store: &Store, objects: &[Object]) -> (Report, u64) {
+    load_with(store, objects, None).await
+}
+
+/// The same, with a local copy of the manifest.
+async fn load_with(store: &Store, objects: &[Object], local: Option<&LocalCopy>) -> (Report, u64) {
     let before = store.request_count();
-    let seen = ahead(&place(store)).await;
+    let seen = ahead(&place(store), local.cloned()).await;
     let options = Options { transfers: 16, ..options() };
     let report = load_from(&place(store), objects.to_vec(), &empty(), (options, Some(seen)), Arc::new(Unwatched)).await;
     (report.unwrap(), store.request_count() - before)
@@ -39,12 +44,49 @@ async fn what_was_seen_before_is_not_looked_at_again() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_is_at_hand_is_not_read_again() {
+    let (fake, store) = Fake::serve().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("manifest");
+    let (local, mut objects) = (LocalCopy::at(&path), some(2500));
+    let manifest = || fake.world.lock().unwrap().objects["p/.anole/manifest.json"].clone();
+    let load = async |objects: &[Object]| {
+        let (report, requests) = load_with(&store, objects, Some(&local)).await;
+        assert_eq!(Manifest::parse(&manifest().content).unwrap().objects.len(), objects.len());
+        (report.sent, requests)
+    };
+    load(&objects).await;
+    let unchanged = (0, 3);
+    assert_eq!(load(&objects).await, unchanged, "three pages, and nothing else");
+    objects[7] = wanted(&objects[7].key.clone(), b"another".to_vec());
+    assert_eq!(load(&objects).await.0, 1);
+    assert_eq!(load(&objects).await, unchanged);
+    // Another machine loads something else: the list shows it, and the manifest that is there now is read.
+    let mut others = objects.clone();
+    others[9] = wanted(&objects[9].key.clone(), b"others'".to_vec());
+    run(&store, &others, options()).await.unwrap();
+    assert_eq!(load(&objects).await.0, 1, "{}", objects[9].key);
+    assert_eq!(load(&objects).await, unchanged);
+    // One that is no longer there is written again.
+    fake.world.lock().unwrap().objects.remove("p/.anole/manifest.json");
+    assert_eq!(load(&objects).await.0, 0);
+    assert_eq!(load(&objects).await, unchanged);
+    // A damaged copy, or one of another place, is none.
+    let copy = std::fs::read_to_string(&path).unwrap();
+    for damaged in ["", "{", "{}\n{}", &copy[..copy.len() / 2], &copy.replacen("b/p/", "b/q/", 1)] {
+        std::fs::write(&path, damaged).unwrap();
+        assert_eq!(load(&objects).await, (0, 4), "{}", damaged.get(..60).unwrap_or(damaged));
+        assert_eq!(load(&objects).await, unchanged);
+    }
+}
+
+#[tokio::test]
 async fn a_look_that_became_old_is_taken_again() {
     let (fake, store) = Fake::serve().await;
     let objects = some(20);
     run(&store, &objects, options()).await.unwrap();
-    let mut old = ahead(&place(&store)).await;
-    let fresh = ahead(&place(&store)).await;
+    let mut old = ahead(&place(&store), None).await;
+    let fresh = ahead(&place(&store), None).await;
     fake.world.lock().unwrap().objects.remove("p/o/0003.jpg");
     let from = async |seen| {
         let given = (options(), Some(seen));
@@ -60,7 +102,7 @@ async fn what_is_to_be_deleted_is_looked_at_again() {
     let (fake, store) = Fake::serve().await;
     run(&store, &some(3), options()).await.unwrap();
     fake.world.lock().unwrap().objects.insert("p/sub/one".into(), Kept::default());
-    let seen = ahead(&place(&store)).await;
+    let seen = ahead(&place(&store), None).await;
     // Another dataset shows itself below this one.
     fake.world.lock().unwrap().objects.insert("p/sub/.anole/previous.json".into(), Kept::default());
     let options = Options { delete_extra: true, ..options() };
@@ -73,7 +115,7 @@ async fn what_is_to_be_deleted_is_looked_at_again() {
 async fn what_is_wrong_with_the_bucket_is_said_once_and_with_what_to_do() {
     let (_fake, store) = Fake::serve().await;
     let place = Place { store: store.clone(), bucket: "nowhere".into(), prefix: "p".into() };
-    let seen = ahead(&place).await;
+    let seen = ahead(&place, None).await;
     let asked = store.request_count();
     let load = load_from(&place, some(2), &empty(), (options(), Some(seen)), Arc::new(Unwatched)).await;
     assert!(load.unwrap_err().hint().is_some_and(|hint| hint.contains("has no bucket `nowhere`")));

@@ -1,0 +1,80 @@
+//! A local copy of the manifest, as this machine last saw it in the bucket: the next load need not fetch it, and can cut the list
+//! from the start.
+//!
+//! In and out: one file. Its first line says of which place the manifest is, under which entity tag it lay there, and where its
+//! keys cut a list into pages; the rest is the manifest, byte for byte.
+//!
+//! Invariants: what is remembered says nothing of what is there now. It is believed where the store's own list shows the manifest
+//! under the same entity tag, see [`super::look`]. A file that cannot be read is as none, and one that cannot be written costs the
+//! next load a request: both are no failure. It can be removed at any time.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Manifest;
+use crate::dataset::staging::write_whole;
+
+/// The file with the copy.
+#[derive(Debug, Clone)]
+pub(in crate::dataset) struct LocalCopy(PathBuf);
+
+/// The file's first line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    place: String,
+    etag: String,
+    cuts: Vec<String>,
+}
+
+/// What is remembered.
+#[derive(Debug)]
+pub(super) struct Recalled {
+    /// The entity tag that the manifest had.
+    pub(super) etag: String,
+    /// The whole keys at which a list is cut.
+    pub(super) cuts: Vec<String>,
+    pub(super) manifest: Unparsed,
+}
+
+/// A manifest that is not read yet, which takes longer than all else of a copy.
+#[derive(Debug)]
+pub(super) struct Unparsed(Bytes);
+
+impl LocalCopy {
+    pub(in crate::dataset) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// What is remembered of a place.
+    pub(super) async fn recall(&self, place: String) -> Option<Recalled> {
+        let bytes = Bytes::from(tokio::fs::read(&self.0).await.ok()?);
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let Header { place: of, etag, cuts } = serde_json::from_slice(&bytes[..end]).ok()?;
+        let is_it = of == place && !etag.is_empty() && cuts.is_sorted();
+        is_it.then(|| Recalled { etag, cuts, manifest: Unparsed(bytes.slice(end + 1..)) })
+    }
+
+    /// Remembers what was read or written there.
+    pub(super) async fn remember(&self, place: String, etag: String, cuts: Vec<String>, manifest: Bytes) {
+        let path = self.0.clone();
+        let remembered = tokio::task::spawn_blocking(move || {
+            let mut bytes = serde_json::to_vec(&Header { place, etag, cuts }).unwrap_or_default();
+            bytes.push(b'\n');
+            bytes.extend_from_slice(&manifest);
+            if let Err(error) = write_whole(&path, &bytes) {
+                tracing::warn!("the manifest is not remembered: {error}");
+            }
+        });
+        // A thread that ended early wrote nothing.
+        let _ = remembered.await;
+    }
+}
+
+impl Unparsed {
+    /// The manifest; `None` if it is damaged.
+    pub(super) async fn parsed(self) -> Option<Manifest> {
+        tokio::task::spawn_blocking(move || Manifest::parse(&self.0).ok()).await.ok().flatten()
+    }
+}
