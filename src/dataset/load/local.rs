@@ -5,7 +5,7 @@
 //! keys cut a list into pages; the rest is the manifest, byte for byte.
 //!
 //! Invariants: what is remembered says nothing of what is there now. It is believed where the store's own list shows the manifest
-//! under the same entity tag, see [`super::look`]. A file that cannot be read is as none, and one that cannot be written costs the
+//! under the same entity tag and with the same size, see [`super::look`]. A file that cannot be read is as none, and one that cannot be written costs the
 //! next load a request: both are no failure. It can be removed at any time.
 
 use std::path::{Path, PathBuf};
@@ -73,6 +73,10 @@ impl LocalCopy {
 }
 
 impl Unparsed {
+    pub(super) fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     /// The manifest; `None` if it is damaged.
     pub(super) async fn parsed(self) -> Option<Manifest> {
         tokio::task::spawn_blocking(move || Manifest::parse(&self.0).ok()).await.ok().flatten()

@@ -73,8 +73,8 @@ pub(super) struct Seen {
     pub(super) objects: Vec<Entry>,
     /// The prefixes below this one that are other datasets': each has a folder of the loader's.
     pub(super) others: BTreeSet<String>,
-    /// The manifest's entity tag in the list.
-    pub(super) tag: Option<String>,
+    /// What the list says of the manifest: its entity tag and its size.
+    pub(super) listed_manifest: Option<(String, u64)>,
     /// Whether there is a manifest.
     pub(super) manifest: bool,
     /// Whether it can be read: then it is the last one.
@@ -99,7 +99,7 @@ impl Seen {
             let below = &entry.key;
             seen.previous |= below == PREVIOUS;
             if below == MANIFEST {
-                seen.tag = Some(entry.etag);
+                seen.listed_manifest = Some((entry.etag, entry.size));
                 continue;
             }
             let mut folders = below.match_indices(FOLDER).map(|(at, _)| &below[..at]);
@@ -120,7 +120,7 @@ impl Seen {
             all.objects.extend(list.objects);
             all.others.extend(list.others);
             all.previous |= list.previous;
-            all.tag = list.tag.or(all.tag);
+            all.listed_manifest = list.listed_manifest.or(all.listed_manifest);
         }
         if !all.objects.is_sorted_by(|one, next| one.key < next.key) {
             all.objects.sort_by(|one, other| one.key.cmp(&other.key));
@@ -180,11 +180,12 @@ impl Loader {
                 false => self.read_manifest(Some(&etag)).await.map(Some),
             }
         };
+        let size = manifest.size();
         let parsed = async { Ok(manifest.parsed().await) };
         let (lists, asked, parsed) = try_join3(self.list(None, &cuts), asked, parsed).await?;
         let mut seen = Seen { ahead: true, ..Seen::of_all(lists) };
         let last = match (asked, parsed) {
-            (None, Some(parsed)) if seen.tag.as_ref() == Some(&etag) => (true, Some(parsed)),
+            (None, Some(parsed)) if seen.listed_manifest == Some((etag, size)) => (true, Some(parsed)),
             (None, _) => self.read_manifest(None).await?,
             (Some(last), _) => last,
         };
