@@ -52,12 +52,17 @@ def must_send_only(proxy, missing):
     must(times == len(missing), f"{times} requests carried {len(missing)} objects and parts")
 
 
-def killed(order, proxy, at, how):
-    """A run that is killed when its request number `at` comes, or in the middle of it. Whether it came so far."""
+def completes(seen, _):
+    """Whether a request makes an object of parts that are all there."""
+    return seen.method == "POST" and "uploadId" in seen.query
+
+
+def killed(order, proxy, when, how):
+    """A run that is killed when a request comes, or in the middle of it. Whether it came so far."""
     process = None
 
-    def kill(_, number):
-        if number == at:
+    def kill(seen, number):
+        if when(seen, number):
             os.kill(process.pid, signal.SIGKILL)
             return how
         return ""
@@ -78,10 +83,13 @@ def twenty_kills(scene):
         for number in range(KILLS):
             data.change()
             order = scene.order(port=proxy.port)
-            # Spread over the load: one in each twentieth of it.
-            at = max(1, int((number + scene.chance.random()) * requests / KILLS))
-            was = killed(order, proxy, at, scene.chance.choice(["", "cut"]))
-            moments.append(str(at) if was else f"{at} (over)")
+            # Spread over the load: one in each twentieth of it, and some when all parts of a large object are there.
+            at, how = max(1, int((number + scene.chance.random()) * requests / KILLS)), scene.chance.choice(["", "cut"])
+            if number % 7 == 3:
+                was, moment = killed(order, proxy, completes, "cut"), "a completion"
+            else:
+                was, moment = killed(order, proxy, lambda _, count, at=at: count == at, how), str(at)
+            moments.append(moment if was else f"{moment} (over)")
             scene.reader.settle()
             missing = scene.reader.still_missing(data.wanted)
             proxy.fresh()
@@ -94,7 +102,7 @@ def twenty_kills(scene):
         report = scene.delivers(port=proxy.port)["report"]
         must(report["sent"] == 0 and not sent(proxy)[0], "a load of what is there sent something")
     watcher.must_have_seen()
-    must(resumed > 0, "no part was ever resumed: the kills missed the large objects")
+    must(resumed > 0, "no part was ever carried on")
     return f"killed at requests {', '.join(moments)}; {resumed} parts carried on; the watcher looked {watcher.looks} " \
         f"times and found a manifest {watcher.with_manifest} times"
 
