@@ -8,7 +8,7 @@
 //! <root>/made/<id>.json          … and what is in it; written last, so it says that the folder is whole
 //! <root>/temporary/<id>/         one that is being made; removed at the start of the next run
 //! <root>/digests                 see `digest`
-//! <root>/manifest                see `load::local`
+//! <root>/last-manifest           see `load::local`
 //! ```
 //!
 //! Invariants:
@@ -158,12 +158,12 @@ impl Staging {
         Arc::clone(&self.digests)
     }
 
-    /// Where a download is, if it is there.
     /// Where a copy of the manifest is.
     pub(super) fn manifest(&self) -> PathBuf {
-        self.root.join("manifest")
+        self.root.join("last-manifest")
     }
 
+    /// Where a download is, if it is there.
     pub(super) fn download_at(&self, id: &Sha256) -> PathBuf {
         self.root.join("download").join(id.short())
     }
@@ -288,7 +288,7 @@ impl Staging {
             let folder = self.root.join(part);
             fs::remove_dir_all(&folder).map_err(|error| DatasetError::file(&folder, error))?;
         }
-        for file in ["digests", "manifest", "lock", "readers"] {
+        for file in ["digests", "digests.new", "last-manifest", "last-manifest.new", "lock", "readers"] {
             let path = self.root.join(file);
             if path.exists() {
                 fs::remove_file(&path).map_err(|error| DatasetError::file(&path, error))?;

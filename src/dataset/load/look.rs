@@ -4,8 +4,8 @@
 //! where all is as it should be, every page of the store is exactly a page of ours.
 //!
 //! What is wanted is known late: files are looked at and digests taken first. So the look may be begun meanwhile, as an
-//! [`Ahead`]: the first page comes beside the manifest, and the rest is cut at what that lists; or all of it is cut at what the
-//! local copy of the manifest lists, and nothing else is read where the list shows that the copy is one. A look ahead that has
+//! [`Ahead`]. Its list is cut at what the local copy of the manifest lists, and nothing else is read where the manifest is what the
+//! copy says; without a copy the first page comes beside the manifest, which says where to cut the rest. A look ahead that has
 //! become old is taken again, and so is one by which objects would be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::local::{LocalCopy, Recalled};
 use super::send::joined;
 use super::{FOLDER, LoadError, Loader, MANIFEST, Manifest, Object, Options, PREVIOUS, Place, Unwatched};
-use crate::object::{Entry, Keys, ObjectError};
+use crate::object::{Entry, Head, Keys, ObjectError};
 
 /// How many objects S3 lists at a time.
 const PAGE: usize = 1000;
@@ -73,8 +73,6 @@ pub(super) struct Seen {
     pub(super) objects: Vec<Entry>,
     /// The prefixes below this one that are other datasets': each has a folder of the loader's.
     pub(super) others: BTreeSet<String>,
-    /// What the list says of the manifest: its entity tag and its size.
-    pub(super) listed_manifest: Option<(String, u64)>,
     /// Whether there is a manifest.
     pub(super) manifest: bool,
     /// Whether it can be read: then it is the last one.
@@ -98,10 +96,6 @@ impl Seen {
             entry.key.drain(..prefix.len());
             let below = &entry.key;
             seen.previous |= below == PREVIOUS;
-            if below == MANIFEST {
-                seen.listed_manifest = Some((entry.etag, entry.size));
-                continue;
-            }
             let mut folders = below.match_indices(FOLDER).map(|(at, _)| &below[..at]);
             if let Some(other) = folders.find(|before| before.ends_with('/')) {
                 seen.others.insert(other.to_owned());
@@ -120,7 +114,6 @@ impl Seen {
             all.objects.extend(list.objects);
             all.others.extend(list.others);
             all.previous |= list.previous;
-            all.listed_manifest = list.listed_manifest.or(all.listed_manifest);
         }
         if !all.objects.is_sorted_by(|one, next| one.key < next.key) {
             all.objects.sort_by(|one, other| one.key.cmp(&other.key));
@@ -152,7 +145,7 @@ impl Loader {
             return Ok(seen);
         }
         let keys: Vec<&str> = wanted.iter().map(|object| object.key.as_str()).collect();
-        let manifest = async { if none_there { Ok((false, None)) } else { self.read_manifest(None).await } };
+        let manifest = async { if none_there { Ok((false, None)) } else { self.read_manifest().await } };
         // Most loads find one; a look for it that finds none is one request too many.
         let (mut seen, last) = try_join(self.listed(&keys), manifest).await?;
         self.add_last(&mut seen, last).await?;
@@ -170,24 +163,18 @@ impl Loader {
         }
     }
 
-    /// By the local copy of the manifest: it says where to cut the list, and all else if the list shows that it is one.
+    /// By the local copy of the manifest: it says where to cut the list, and all else if the store says that it is one.
     async fn look_by(&self, recalled: Recalled) -> Result<Found, LoadError> {
         let Recalled { etag, cuts, manifest } = recalled;
-        // Swift's lists may be behind: there the manifest is asked for in any case.
-        let asked = async {
-            match self.store.lists_whole() {
-                true => Ok(None),
-                false => self.read_manifest(Some(&etag)).await.map(Some),
-            }
-        };
         let size = manifest.size();
         let parsed = async { Ok(manifest.parsed().await) };
-        let (lists, asked, parsed) = try_join3(self.list(None, &cuts), asked, parsed).await?;
+        // The list shows the manifest too, but may be behind.
+        let (lists, head, parsed) = try_join3(self.list(None, &cuts), self.head(MANIFEST), parsed).await?;
         let mut seen = Seen { ahead: true, ..Seen::of_all(lists) };
-        let last = match (asked, parsed) {
-            (None, Some(parsed)) if seen.listed_manifest == Some((etag, size)) => (true, Some(parsed)),
-            (None, _) => self.read_manifest(None).await?,
-            (Some(last), _) => last,
+        let last = match (head, parsed) {
+            (None, _) => (false, None),
+            (Some(head), Some(parsed)) if head.etag == etag && head.size == size => (true, Some(parsed)),
+            (Some(_), _) => self.read_manifest().await?,
         };
         self.add_last(&mut seen, last).await?;
         Ok(Found::All(seen))
@@ -196,7 +183,7 @@ impl Loader {
     async fn look_anew(&self) -> Result<Found, LoadError> {
         let all = Keys { prefix: self.prefix.clone(), ..Keys::default() };
         let first = async { self.store.list_page(&self.bucket, &all).await.map_err(|error| self.unlisted(error)) };
-        let (last, first) = try_join(self.read_manifest(None), first).await?;
+        let (last, first) = try_join(self.read_manifest(), first).await?;
         let after = first.objects.last().map(|entry| entry.key.clone());
         let mut lists = vec![Seen::of(first.objects, &self.prefix)];
         if first.more {
@@ -209,11 +196,11 @@ impl Loader {
         Ok(Found::All(seen))
     }
 
-    /// The manifest, which is remembered for the next time, unless the one of this entity tag is.
-    async fn read_manifest(&self, remembered: Option<&str>) -> Result<Last, LoadError> {
+    /// The manifest, which is remembered for the next time.
+    async fn read_manifest(&self) -> Result<Last, LoadError> {
         let Some((etag, bytes)) = self.read_tagged(MANIFEST).await? else { return Ok((false, None)) };
         let read = read(&bytes);
-        if let Some(manifest) = read.as_ref().filter(|_| remembered != Some(&etag)) {
+        if let Some(manifest) = &read {
             self.remember(etag, bytes, manifest).await;
         }
         Ok((true, read))
@@ -280,8 +267,16 @@ impl Loader {
     }
 
     async fn read_tagged(&self, below: &str) -> Result<Option<(String, Bytes)>, LoadError> {
-        match self.store.read_tagged(&self.bucket, &self.key(below), LARGEST).await {
-            Ok(read) => Ok(Some(read)),
+        self.if_there(self.store.read_tagged(&self.bucket, &self.key(below), LARGEST).await)
+    }
+
+    async fn head(&self, below: &str) -> Result<Option<Head>, LoadError> {
+        self.if_there(self.store.head(&self.bucket, &self.key(below)).await)
+    }
+
+    fn if_there<T>(&self, asked: Result<T, ObjectError>) -> Result<Option<T>, LoadError> {
+        match asked {
+            Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() && error.parts().code.as_deref() != Some("NoSuchBucket") => Ok(None),
             Err(error) => Err(self.unlisted(error)),
         }

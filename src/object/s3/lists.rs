@@ -2,8 +2,8 @@
 //!
 //! In: the answer to `ListObjectsV2`, as XML. Out: a [`Page`].
 //!
-//! The SDK reads each list twice, the first time to see whether it is an error, and both times slowly: of a load that finds
-//! nothing changed that was the largest part. So an answer of success is read here, once; any other stays the SDK's.
+//! The SDK reads each list twice, the first time to see whether it is an error, and both times slowly: that was a third of a load
+//! that finds nothing changed. So an answer of success is read here, once; any other stays the SDK's.
 //!
 //! Invariant: a page is what the whole answer says, or an error. One that breaks off, or is no list, is no empty page.
 
@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_smithy_runtime_api::client::interceptors::context::{Output, OutputOrError};
+use aws_sdk_s3::error::{BoxError, ErrorMetadata};
+use aws_sdk_s3::operation::list_objects_v2::{ListObjectsV2Error, ListObjectsV2Output};
+use aws_smithy_runtime_api::client::interceptors::context::{Error, Output, OutputOrError};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
 use quick_xml::Reader;
@@ -56,7 +56,13 @@ impl Intercept for Lists {
 impl DeserializeResponse for Lists {
     fn deserialize_nonstreaming_with_config(&self, response: &HttpResponse, _: &ConfigBag) -> OutputOrError {
         let read = read(response.body().bytes().unwrap_or_default());
-        let page = read.map_err(|error| OrchestratorError::response(error.into()))?;
+        let page = read.map_err(|error| match error {
+            Unread::Refused(code, message) => {
+                let said = ErrorMetadata::builder().code(code).message(message).build();
+                OrchestratorError::operation(Error::erase(ListObjectsV2Error::generic(said)))
+            }
+            unread => OrchestratorError::response(unread.into()),
+        })?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
         Ok(Output::erase(ListObjectsV2Output::builder().build()))
     }
@@ -65,8 +71,11 @@ impl DeserializeResponse for Lists {
 /// Why an answer is no list.
 #[derive(Debug, thiserror::Error)]
 enum Unread {
+    /// What the store says in place of it, with its code.
+    #[error("{0}: {1}")]
+    Refused(String, String),
     #[error("the list of objects does not read as XML: {0}")]
-    Xml(#[from] quick_xml::Error),
+    Xml(String),
     #[error("where a list of objects should be, the store says: {0}")]
     Other(String),
     #[error("the list of objects breaks off")]
@@ -75,9 +84,18 @@ enum Unread {
     Value(&'static str, String),
 }
 
+impl From<quick_xml::Error> for Unread {
+    fn from(error: quick_xml::Error) -> Self {
+        Self::Xml(error.to_string())
+    }
+}
+
 fn read(xml: &[u8]) -> Result<Page, Unread> {
     let mut reader = Reader::from_reader(xml);
-    root(&mut reader, xml)?;
+    let start = root(&mut reader, xml)?;
+    if start.local_name().as_ref() == b"Error" {
+        return Err(refused(&mut reader)?);
+    }
     let mut page = Page::default();
     while let Some(start) = child(&mut reader)? {
         match start.local_name().as_ref() {
@@ -89,11 +107,13 @@ fn read(xml: &[u8]) -> Result<Page, Unread> {
     Ok(page)
 }
 
-/// The list's own element.
-fn root(reader: &mut Reader<&[u8]>, xml: &[u8]) -> Result<(), Unread> {
+/// The element that all else is in: a list's, or an error's.
+fn root<'a>(reader: &mut Reader<&'a [u8]>, xml: &[u8]) -> Result<BytesStart<'a>, Unread> {
     loop {
         match reader.read_event()? {
-            Event::Start(start) if start.local_name().as_ref() == b"ListBucketResult" => return Ok(()),
+            Event::Start(start) if matches!(start.local_name().as_ref(), b"ListBucketResult" | b"Error") => {
+                return Ok(start);
+            }
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) | Event::Text(_) => {}
             _ => {
                 let said = String::from_utf8_lossy(&xml[..xml.len().min(200)]);
@@ -102,6 +122,19 @@ fn root(reader: &mut Reader<&[u8]>, xml: &[u8]) -> Result<(), Unread> {
             }
         }
     }
+}
+
+/// An error that came as a success.
+fn refused(reader: &mut Reader<&[u8]>) -> Result<Unread, Unread> {
+    let (mut code, mut message) = (String::new(), String::new());
+    while let Some(start) = child(reader)? {
+        match start.local_name().as_ref() {
+            b"Code" => code = text(reader, &start, "Code")?,
+            b"Message" => message = text(reader, &start, "Message")?,
+            _ => skip(reader, &start)?,
+        }
+    }
+    Ok(Unread::Refused(code, message))
 }
 
 /// The next child of the element that the reader is in; none at its end.
@@ -153,6 +186,10 @@ fn value<T: FromStr>(reader: &mut Reader<&[u8]>, start: &BytesStart<'_>, name: &
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+
+    use super::super::super::types::Keys;
+    use super::super::{S3, S3Config};
     use super::*;
 
     /// As Ceph, AWS, MinIO and Versity write: with owners or without, checksums, and quotes in three ways.
@@ -191,12 +228,37 @@ mod tests {
         }
         let said = |xml: &str| read(xml.as_bytes()).unwrap_err().to_string();
         insta::assert_snapshot!(said(""), @"where a list of objects should be, the store says: nothing");
-        insta::assert_snapshot!(said("<Error><Code>InternalError</Code></Error>"), @"where a list of objects should be, the store says: <Error><Code>InternalError</Code></Error>");
         insta::assert_snapshot!(said("<!DOCTYPE html><html>a gateway's page</html>"), @"where a list of objects should be, the store says: <!DOCTYPE html><html>a gateway's page</html>");
         insta::assert_snapshot!(said("<ListBucketResult><Contents>"), @"the list of objects breaks off");
         insta::assert_snapshot!(said("<ListBucketResult><Contents><Key>a</Contents>"), @"the list of objects does not read as XML: ill-formed document: expected `</Key>`, but `</Contents>` was found");
         insta::assert_snapshot!(said("<ListBucketResult><Contents><Size>ten</Size>"), @"in the list of objects, `Size` does not read: ten");
         insta::assert_snapshot!(said("<ListBucketResult><IsTruncated>maybe</IsTruncated>"), @"in the list of objects, `IsTruncated` does not read: maybe");
         insta::assert_snapshot!(said("<ListBucketResult><Contents><Key>&no;</Key>"), @"in the list of objects, `Key` does not read: &no;");
+    }
+
+    #[tokio::test]
+    async fn what_a_store_says_in_place_of_a_list_is_told() {
+        let said = async |xml: &'static str| {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let endpoint = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(
+                async move { axum::serve(listener, Router::new().fallback(move || async move { xml })).await },
+            );
+            let config = S3Config {
+                endpoint: endpoint.parse().unwrap(),
+                region: String::new(),
+                access_key: "key".into(),
+                secret_key: "secret".into(),
+                session_token: None,
+                trusted: None,
+            };
+            let error = S3::new(&config).unwrap().list_page("b", &Keys::default()).await.unwrap_err();
+            format!("{:?}: {error}", error.kind()).replace(&endpoint["http://".len()..], "STORE")
+        };
+        let busy = "<Error><Code>SlowDown</Code><Message>later</Message><RequestId>r</RequestId></Error>";
+        insta::assert_snapshot!(said(busy).await, @"Unavailable: STORE answered 200 to GET b?prefix=: SlowDown: later");
+        insta::assert_snapshot!(said("<Error><Code>NoSuchBucket</Code></Error>").await, @"NotFound: STORE answered 200 to GET b?prefix=: NoSuchBucket");
+        insta::assert_snapshot!(said("<ListBucketResult><Contents>").await, @"Connection: STORE answered 200 to GET b?prefix=: the list of objects breaks off");
+        insta::assert_snapshot!(said("<ListBucketResult><Contents></Key>").await, @"Connection: STORE answered 200 to GET b?prefix=: the list of objects does not read as XML: ill-formed document: expected `</Contents>`, but `</Key>` was found");
     }
 }
