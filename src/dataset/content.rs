@@ -266,12 +266,6 @@ impl Content {
         let text = |stat: Stat| stat.text(&file.path, Detail::All);
         file.seen.is_none_or(|seen| now.is_ok_and(|now| text(now) == text(seen)))
     }
-
-    /// What lasts of a file of this machine that was looked at.
-    pub(super) fn seen_lasting(&self) -> Option<String> {
-        let Self::File(file) = self else { return None };
-        Some(file.seen?.text(&file.path, Detail::Lasting))
-    }
 }
 
 impl std::fmt::Debug for Content {

@@ -108,6 +108,7 @@ impl Serialize for Sha256 {
     }
 }
 
+/// From the text where it lies: a manifest has one for every object, and serde's `try_from` makes a copy of each.
 impl<'de> Deserialize<'de> for Sha256 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;

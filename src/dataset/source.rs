@@ -191,7 +191,7 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
         return Ok(Some(of_folder(&folder)?.1));
     }
     let meta = std::fs::metadata(&path).map_err(|error| DatasetError::file(&path, error))?;
-    Ok(Some(of_files([("", lasting(&path, &meta))])))
+    of_files([Ok(("", lasting(&path, &meta)))]).map(Some)
 }
 
 /// The files of a folder, and its fingerprint: each of them is looked at once.
@@ -200,20 +200,27 @@ pub fn fingerprint(source: &Source) -> Result<Option<Sha256>, DatasetError> {
 /// As [`walk`].
 pub(super) fn of_folder(folder: &Path) -> Result<(Vec<Entry>, Sha256), DatasetError> {
     let found = walk(folder, Links::Followed)?;
-    // A walk looks at every file that it finds.
-    let seen = |entry: &Entry| entry.content.seen_lasting().unwrap_or_default();
-    let fingerprint = of_files(found.iter().map(|entry| (entry.key.as_str(), seen(entry))));
+    let lasting = |entry| {
+        let Entry { key, content, .. }: &Entry = entry;
+        let failed = |error| DatasetError::io(ErrorKind::File, &content.origin(), error);
+        let identity = content.identity(Detail::Lasting).map_err(failed)?;
+        Ok((key.as_str(), identity.map_or_else(String::new, |identity| identity.text)))
+    };
+    let fingerprint = of_files(found.iter().map(lasting))?;
     Ok((found, fingerprint))
 }
 
-fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, String)>) -> Sha256 {
+fn of_files<'a>(
+    files: impl IntoIterator<Item = Result<(&'a str, String), DatasetError>>,
+) -> Result<Sha256, DatasetError> {
     let mut all = super::digest::start(b"files 1\0");
-    for (key, lasting) in files {
+    for file in files {
+        let (key, lasting) = file?;
         for text in [key, "\0", &lasting, "\0"] {
             all.update(text.as_bytes());
         }
     }
-    Sha256::finish(all)
+    Ok(Sha256::finish(all))
 }
 
 fn at_path(path: &Path) -> Result<Gathered, DatasetError> {

@@ -1,7 +1,8 @@
 //! What a bucket shows of a dataset that was loaded: whether its manifest is there, and its objects as the manifest says.
 //!
 //! In: a place. Out: an [`Audit`], in one list, one read, and a look at each large object of which the list says too little;
-//! with [`Reading::Back`] every byte is read as well. Nothing is changed. The same place, without the objects of the dataset, by [`unload`]: nothing else below the prefix goes.
+//! with [`Reading::Back`] every byte is read as well. Nothing is changed. The same place, without the objects of the dataset, by
+//! [`unload`]: nothing else below the prefix goes.
 
 use std::collections::BTreeSet;
 use std::io;

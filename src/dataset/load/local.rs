@@ -2,7 +2,7 @@
 //! from the start.
 //!
 //! In and out: one file. Its first line says of which place the manifest is, under which entity tag it lay there, and where its
-//! keys cut a list into pages; the rest is the manifest, byte for byte.
+//! keys cut a list into pages, so that lists begin before the manifest is parsed; the rest is the manifest, byte for byte.
 //!
 //! Invariants:
 //! - What is remembered says nothing of what is there now. It is believed where the store says that the manifest has the same
@@ -68,6 +68,7 @@ impl LocalCopy {
         let path = self.0.clone();
         let remembered = tokio::task::spawn_blocking(move || {
             let crc = crc32fast::hash(&manifest);
+            // Texts and numbers always are JSON; without its first line a file would be as none.
             let mut bytes = serde_json::to_vec(&Header { place, etag, cuts, crc }).unwrap_or_default();
             bytes.push(b'\n');
             bytes.extend_from_slice(&manifest);
@@ -78,7 +79,7 @@ impl LocalCopy {
                 tracing::warn!("the manifest is not remembered: {error}");
             }
         });
-        // A thread that ended early wrote nothing.
+        // A thread that ended early left the file as it was.
         let _ = remembered.await;
     }
 }
